@@ -1,0 +1,54 @@
+"""The DRR projector: line integrals of attenuation along the rays of an X-ray view, and their pose Jacobian.
+
+A DRR sums trilinear samples of the volume at fixed distances (k + 1/2) step from the source, times the step in mm; the
+volume falls to zero within one voxel outside its border. Samples do not move with the pose, so the Jacobian below is
+the exact derivative of that sum. `reference` says what is meant, in torch, on any device; `cpu` is the same march
+compiled for the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import torch
+
+from ..geometry import XrayView
+from ..volume import Volume
+from .reference import ReferenceProjector
+
+log = logging.getLogger(__name__)
+
+
+class Projector(Protocol):
+    """Draws DRRs of one attenuation volume."""
+
+    device: torch.device
+
+    def images(self, poses: torch.Tensor, view: XrayView) -> torch.Tensor:
+        """DRRs (B, rows, columns), float32, for poses (B, 4, 4) ct_to_world."""
+
+    def images_with_jacobian(
+        self, poses: torch.Tensor, view: XrayView, center: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """DRRs (B, rows, columns) and their derivative (B, 6, rows, columns) to a world twist about center (3,).
+
+        The twist is that of `Pose.moved`: rotation vector (radians) about center, then translation (mm).
+        """
+
+
+def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = None) -> Projector:
+    """The fastest projector of an attenuation volume on a device: "auto", "cpu", "cuda" or another torch device.
+
+    step_mm: distance between samples; the smallest voxel spacing unless given.
+    """
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
+    if chosen.type == "cpu":
+        try:
+            from .cpu import CpuProjector
+        except ImportError as error:
+            log.warning("Numba cannot be used (%s): DRRs are made by the slower torch reference.", error)
+        else:
+            return CpuProjector(volume, step_mm)
+    return ReferenceProjector(volume, step_mm, chosen)

@@ -1,0 +1,155 @@
+"""CT volumes: Hounsfield units to attenuation, cropping, and the resolution pyramid."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+
+WATER_ATTENUATION_PER_MM = 0.0206  # at 60 keV, NIST XCOM: 0.2059 cm2/g
+AIR_HU = -1000.0
+_BODY_HU = -500.0  # crops keep everything denser than this
+_MAX_VOXELS = 20_000_000  # a little more than 256^3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3D image and where it stands.
+
+    array: (slices, rows, columns), indexed [k, j, i], of Hounsfield units or of attenuation per mm.
+    ijk_to_world: 4x4 taking voxel indices (i, j, k, 1) to the CT's own world in mm; oblique, flipped and anisotropic
+        volumes are normal. Voxel centres are at integer indices.
+    """
+
+    array: np.ndarray
+    ijk_to_world: np.ndarray
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.ijk_to_world, dtype=np.float64)
+        if self.array.ndim != 3 or min(self.array.shape) < 1:
+            raise InputError(f"The CT is not a 3D image: its shape is {self.array.shape}.")
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+            raise InputError("The CT's voxel spacing or orientation is not usable: its matrix cannot be inverted.")
+        matrix.setflags(write=False)
+        object.__setattr__(self, "ijk_to_world", matrix)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(columns, rows, slices)."""
+        return self.array.shape[::-1]
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        return np.linalg.norm(self.ijk_to_world[:3, :3], axis=0)
+
+    @property
+    def center(self) -> np.ndarray:
+        """(3,) the middle of the volume in its own world, mm: the CT's isocentre."""
+        return self.points((np.array(self.size) - 1) / 2)
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """World points (..., 3) of voxel indices (..., 3) given as (i, j, k)."""
+        return indices @ self.ijk_to_world[:3, :3].T + self.ijk_to_world[:3, 3]
+
+    def corners(self) -> np.ndarray:
+        """(8, 3) outer corners of the corner voxels, mm."""
+        ends = [(-0.5, size - 0.5) for size in self.size]
+        return self.points(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, 8).T)
+
+    def cropped(self, first: np.ndarray, last: np.ndarray) -> Volume:
+        """The voxels from `first` up to and including `last`, both (i, j, k); the world stays where it was."""
+        (i0, j0, k0), (i1, j1, k1) = (np.asarray(end, dtype=int) for end in (first, last))
+        shift = np.eye(4)
+        shift[:3, 3] = i0, j0, k0
+        return Volume(self.array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1], self.ijk_to_world @ shift)
+
+    def downsampled(self, factors: tuple[int, int, int]) -> Volume:
+        """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled up with edges."""
+        if tuple(factors) == (1, 1, 1):
+            return Volume(np.asarray(self.array, dtype=np.float32), self.ijk_to_world)
+        array = self.array
+        for axis, factor in zip((2, 1, 0), factors):
+            array = _block_means(array, axis, factor)
+        to_fine = np.diag([*factors, 1.0]).astype(np.float64)
+        to_fine[:3, 3] = (np.array(factors) - 1) / 2
+        return Volume(array, self.ijk_to_world @ to_fine)
+
+
+def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
+    """Raise InputError unless the values can be Hounsfield units: finite, and more than one."""
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(f"{where}: the CT holds values that are not finite (NaN or infinite). Export it again.")
+    if low == high:
+        raise InputError(f"{where}: every voxel of the CT is {low:g}, so there is nothing to register.")
+    if high <= _BODY_HU or high < 50 and low >= 0:
+        raise InputError(
+            f"{where}: values from {low:g} to {high:g} are not Hounsfield units (air -1000, water 0, bone above 200). "
+            "Load the CT with its rescale slope and intercept; a label map or normalised image does not do."
+        )
+
+
+def attenuation(volume: Volume) -> Volume:
+    """Linear attenuation per mm of a CT in Hounsfield units: water (1 + HU / 1000), never negative; float32."""
+    array = np.asarray(volume.array, dtype=np.float32) * np.float32(WATER_ATTENUATION_PER_MM / 1000)
+    array += np.float32(WATER_ATTENUATION_PER_MM)
+    np.maximum(array, 0, out=array)
+    return Volume(array, volume.ijk_to_world)
+
+
+def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
+    """The CT as registration uses it: cropped to what is not air, and coarsened where it is larger than max_voxels.
+
+    Returns Hounsfield units; says in the log what was changed. Raises InputError as `check_hounsfield` does.
+    """
+    check_hounsfield(volume)
+    first, last = _dense_box(volume)
+    result = volume.cropped(first, last)
+    factors = np.ones(3, dtype=int)
+    while np.prod(np.ceil(np.array(result.size) / factors)) > max_voxels:
+        factors[np.argmin(volume.spacing_mm * factors)] += 1
+    result = result.downsampled(tuple(int(factor) for factor in factors))
+    if result.size != volume.size:
+        before, after = (" x ".join(str(n) for n in size) for size in (volume.size, result.size))
+        spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm)
+        log.info("CT cropped to the body and coarsened: %s to %s voxels of %s mm.", before, after, spacing)
+    return result
+
+
+def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
+    """Copies of the volume whose voxels are about as large as each of spacings_mm; never finer than the volume."""
+    levels = []
+    for spacing in spacings_mm:
+        factors = np.maximum(1, np.round(spacing / volume.spacing_mm)).astype(int)
+        levels.append(volume.downsampled(tuple(int(factor) for factor in factors)))
+    return levels
+
+
+def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """First and last voxel (i, j, k) of the box around everything denser than air."""
+    slices = np.zeros(volume.array.shape[0], bool)
+    plane = np.zeros(volume.array.shape[1:], bool)
+    for k, image in enumerate(volume.array):
+        dense = image > _BODY_HU
+        slices[k] = dense.any()
+        plane |= dense
+    rows, columns = plane.any(axis=1), plane.any(axis=0)
+    extents = [np.flatnonzero(axis)[[0, -1]] for axis in (columns, rows, slices)]
+    return np.array([e[0] for e in extents]), np.array([e[1] for e in extents])
+
+
+def _block_means(array: np.ndarray, axis: int, factor: int) -> np.ndarray:
+    """float32 means of runs of `factor` along an axis, a missing end filled up with the last plane."""
+    starts = range(0, array.shape[axis], factor)
+    length = array.shape[axis]
+    total = None
+    for offset in range(factor):
+        indices = np.minimum(np.arange(len(starts)) * factor + offset, length - 1)
+        part = np.take(array, indices, axis=axis)
+        total = part.astype(np.float32) if total is None else np.add(total, part, out=total)
+    return total / np.float32(factor)
