@@ -69,7 +69,7 @@ class Volume:
         return Volume(self.array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1], self.ijk_to_world @ shift)
 
     def downsampled(self, factors: tuple[int, int, int]) -> Volume:
-        """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled up with edges."""
+        """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled with edges."""
         if tuple(factors) == (1, 1, 1):
             return Volume(np.asarray(self.array, dtype=np.float32), self.ijk_to_world)
         array = self.array
@@ -87,7 +87,7 @@ def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
         raise InputError(f"{where}: the CT holds values that are not finite (NaN or infinite). Export it again.")
     if low == high:
         raise InputError(f"{where}: every voxel of the CT is {low:g}, so there is nothing to register.")
-    if high <= _BODY_HU or high < 50 and low >= 0:
+    if high <= _BODY_HU or (high < 50 and low >= 0):
         raise InputError(
             f"{where}: values from {low:g} to {high:g} are not Hounsfield units (air -1000, water 0, bone above 200). "
             "Load the CT with its rescale slope and intercept; a label map or normalised image does not do."
