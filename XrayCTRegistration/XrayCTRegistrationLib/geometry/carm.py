@@ -95,7 +95,7 @@ def _parametric_view(carm: Mapping[str, Any], size_px: tuple[int, int], where: s
         principal_point = _numbers(carm, "principal_point_px", 2, where)
     isocenter = np.array(_numbers(carm, "isocenter_mm", 3, where) if "isocenter_mm" in carm else (0.0, 0.0, 0.0))
     name = carm.get("view", "PA")
-    if name not in _PRIMARY_ANGLE_OF_VIEW:
+    if not isinstance(name, str) or name not in _PRIMARY_ANGLE_OF_VIEW:
         raise InputError(f"{where}: view is {name!r}; known views are PA, AP and LAT. Use angles for any other.")
     primary = _PRIMARY_ANGLE_OF_VIEW[name] + _number(carm, "primary_angle_deg", where)
     secondary = _number(carm, "secondary_angle_deg", where)

@@ -66,7 +66,7 @@ class XrayView:
         matrix = np.array(world_to_pixel, dtype=np.float64)
         if matrix.shape != (3, 4) or not np.isfinite(matrix).all():
             raise InputError("world_to_pixel is not a finite 3x4 matrix.")
-        if abs(np.linalg.det(matrix[:, :3])) < 1e-12:
+        if np.linalg.matrix_rank(matrix[:, :3]) < 3:  # judged relative to its size: calibrations come in any scale
             raise InputError("world_to_pixel is singular: its left 3x3 part cannot be inverted.")
         matrix /= np.linalg.norm(matrix[2, :3])
         inverse = np.linalg.inv(matrix[:, :3])
@@ -120,7 +120,7 @@ class XrayView:
         return self.pixel_spacing_mm * float(depth) / self.source_to_detector_mm
 
     def downsampled(self, columns: int, rows: int) -> XrayView:
-        """The view whose pixels are blocks of columns x rows of this one's; incomplete blocks at the end are dropped."""
+        """The view whose pixels are blocks of columns x rows of this one's; incomplete blocks at the end drop out."""
         to_fine = np.diag([columns, rows, 1.0, 1.0])
         to_fine[:2, 3] = (columns - 1) / 2, (rows - 1) / 2
         size_px = (self.size_px[0] // columns, self.size_px[1] // rows)

@@ -9,6 +9,8 @@ compiled for the CPU.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -44,11 +46,16 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
     """
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
-    if chosen.type == "cpu":
-        try:
-            from .cpu import CpuProjector
-        except ImportError as error:
-            log.warning("Numba cannot be used (%s): DRRs are made by the slower torch reference.", error)
-        else:
-            return CpuProjector(volume, step_mm)
+    if chosen.type == "cpu" and (compiled := _compiled_for_cpu()) is not None:
+        return compiled(volume, step_mm)
     return ReferenceProjector(volume, step_mm, chosen)
+
+
+@cache  # so that the warning comes once, not for every level of the pyramid
+def _compiled_for_cpu() -> Callable[[Volume, float], Projector] | None:
+    try:
+        from .cpu import CpuProjector
+    except ImportError as error:
+        log.warning("Numba cannot be used (%s): DRRs are made by the slower torch reference.", error)
+        return None
+    return CpuProjector

@@ -1,17 +1,21 @@
 """The projector's march compiled for the CPU by Numba, on volumes quantised to 16 bits.
 
-Numba keeps the compiled code beside this file, or in the user's cache folder where that is read-only.
+Numba keeps the compiled code beside this file, or in the user's cache folder where that is read-only. Where neither can
+be written, the code is compiled again in every process (seconds).
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numba
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..geometry import XrayView
 from ..volume import Volume
 from .rays import RayFrames, ray_frames
@@ -19,18 +23,34 @@ from .rays import RayFrames, ray_frames
 log = logging.getLogger(__name__)
 
 _FLOAT = np.float32
-_jit = numba.njit(fastmath={"contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True)
-_parallel = numba.njit(fastmath={"contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True, parallel=True)
+
+
+def _compiled(parallel: bool) -> Callable[[Callable], Callable]:
+    """A decorator that compiles a function at its first call, and keeps the code on disk where a folder allows it."""
+    compiled = partial(numba.njit, parallel=parallel, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return compiled(nogil=True, cache=True)(function)
+        except RuntimeError:  # Numba's answer when it finds no folder that it may write to
+            return compiled(nogil=True)(function)
+
+    return decorate
 
 
 class CpuProjector:
-    """DRRs on all CPU cores. The volume is kept as 16-bit integers: an error of 8e-6 of its highest attenuation."""
+    """DRRs on all CPU cores. The volume is kept as 16-bit integers: an error of 8e-6 of its highest attenuation.
+
+    Raises InputError when a value is negative or not finite.
+    """
 
     device = torch.device("cpu")
 
     def __init__(self, volume: Volume, step_mm: float) -> None:
         self.step_mm = step_mm
         highest = float(volume.array.max())
+        if not (volume.array.min() >= 0 and np.isfinite(highest)):  # 16 bits would wrap around to something bright
+            raise InputError("The volume holds negative or non-finite values: convert the CT to attenuation first.")
         self._scale = highest / 65535 if highest > 0 else 1.0
         padded = np.zeros(np.add(volume.array.shape, 2), np.uint16)  # zero one voxel outside the border
         for k, image in enumerate(volume.array):
@@ -78,7 +98,7 @@ def _arguments(frames: RayFrames, view: XrayView) -> tuple[np.ndarray, ...]:
     return np.ascontiguousarray(frames.origins), np.ascontiguousarray(steps), offsets
 
 
-@_jit
+@_compiled(parallel=False)
 def _ray(origin, steps, offsets, column, row, size_i, size_j, size_k, step_mm):
     """First sample in the volume (position, stride in voxels per step), its index from the source, and the count."""
     length = 0.0
@@ -115,7 +135,7 @@ def _ray(origin, steps, offsets, column, row, size_i, size_j, size_k, step_mm):
     )
 
 
-@_parallel
+@_compiled(parallel=True)
 def _march_images(values, origins, steps, offsets, step_mm, scale, images):
     batch, rows, columns = images.shape
     size_k, size_j, size_i = values.shape
@@ -154,7 +174,7 @@ def _march_images(values, origins, steps, offsets, step_mm, scale, images):
             images[b, row, column] = total * _FLOAT(step_mm * scale)
 
 
-@_parallel
+@_compiled(parallel=True)
 def _march_jacobian(values, origins, steps, offsets, step_mm, scale, world_to_ijk, lever, images, jacobian):
     """As _march_images, and the derivative to a twist from two moments of the gradient along the ray.
 
