@@ -13,7 +13,7 @@ import torch
 
 from .geometry import XrayView
 
-WINDOW_RADIUS_PX = 4
+WINDOW_RADIUS_PX = 12  # wide windows draw poses in from farther, and lost no accuracy
 _GLOBAL_SHARE = 0.3  # of the plain NCC in the similarity; the rest is local
 _FLOOR = 0.25  # of an image's typical local deviation, below which a window counts as flat
 
@@ -106,3 +106,16 @@ def _unit(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, to
     centered = (images - _weighted_mean(images, weights)) * weights.sqrt()
     norm = centered.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(1e-9)
     return centered / norm, norm
+
+
+def robust_weights(fixed: FixedImage, image: torch.Tensor) -> torch.Tensor:
+    """The fixed image's weights (rows, columns) times Cauchy weights of the local residuals to a DRR (rows, columns).
+
+    A residual at the scale of the typical one (1.48 times the median deviation) counts half; a bead, a screw or a
+    bone that the CT lacks counts little.
+    """
+    moving = bands(image[None], fixed.weights)[1][0]
+    residuals = fixed.bands[1][0] - (fixed.bands[1][0] * moving).sum() * moving
+    believed = residuals[fixed.weights > 0.5]
+    scale = 1.4826 * (believed - believed.median()).abs().median().clamp_min(1e-9)
+    return fixed.weights / (1 + (residuals / scale) ** 2)

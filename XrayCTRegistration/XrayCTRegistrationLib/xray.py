@@ -29,11 +29,13 @@ class Radiograph:
     pixels: (rows, columns) float32, untouched values.
     where: the file's or node's name, for messages.
     polarity: what the file's tags say, None where they do not.
+    logarithmic: whether the pixels went through a logarithm already, whatever their polarity.
     """
 
     pixels: np.ndarray
     where: str = "the X-ray"
     polarity: Polarity | None = None
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,10 @@ class XrayImage:
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
     """Line integrals of a radiograph, with what lies outside the collimator masked.
 
-    Dark polarity: minus the logarithm of the intensity (Beer-Lambert). Bright polarity: the pixels as they are, since
-    images shown bright on dark went through a logarithm before. mask: (rows, columns), nonzero where the image may be
-    used. Raises InputError when pixels are not finite or all alike, or when the mask does not fit or leaves too little.
+    Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
+    Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
+    mask: (rows, columns), nonzero where the image may be used.
+    Raises InputError when pixels are not finite or all alike, or when the mask does not fit or leaves too little.
     """
     pixels, where = np.asarray(radiograph.pixels, dtype=np.float32), radiograph.where
     if pixels.ndim != 2:
@@ -72,6 +75,8 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
     if polarity is Polarity.BRIGHT:
         return XrayImage((pixels - low) / (high - low), usable)
+    if radiograph.logarithmic:
+        return XrayImage((high - pixels) / (high - low), usable)
     # Half the smallest step of the grey scale stands for "nothing counted".
     step = np.diff(np.unique(pixels[:: max(1, len(pixels) // 256)])).min(initial=high - low)
     floor = 0.5 * max(float(step), (high - min(low, 0.0)) * 1e-5)

@@ -50,13 +50,13 @@ def read_radiograph(path: str | Path, frame: int | None = None) -> Radiograph:
         tags = read_tags(path)
         _check_projection(tags, path.name)
         image = _read_stored_pixels(path, tags)
-        polarity = _polarity(tags)
+        polarity, logarithmic = _polarity(tags), _logarithmic(tags)
     else:
-        image, polarity = read_image(path, _REMEDY), None
+        image, polarity, logarithmic = read_image(path, _REMEDY), None, False
         _check_jpeg_complete(path)
     pixels = _grey(_one_frame(image, frame, path.name), path.name)
     _check_values(pixels, where)
-    return Radiograph(pixels, where, polarity)
+    return Radiograph(pixels, where, polarity, logarithmic)
 
 
 def write_radiograph(path: str | Path, pixels: np.ndarray) -> None:
@@ -102,6 +102,12 @@ def _polarity(tags: pydicom.Dataset) -> Polarity | None:
         shown = {"MONOCHROME1": Polarity.DARK, "MONOCHROME2": Polarity.BRIGHT}
         return shown.get(tags.get("PhotometricInterpretation"))
     return None
+
+
+def _logarithmic(tags: pydicom.Dataset) -> bool:
+    """Whether the stored values went through a logarithm: they say so, or they are CR or DX made to be shown."""
+    relationship = _first(tags, "PixelIntensityRelationship")
+    return relationship == "LOG" or (relationship is None and tags.get("Modality") in ("CR", "DX"))
 
 
 def _first(tags: pydicom.Dataset, keyword: str) -> object:

@@ -1,0 +1,229 @@
+"""The registration pipeline, as a stepper.
+
+    initial pose -> global search | CMA-ES -> Levenberg-Marquardt at full resolution -> report with a confidence
+
+`registration_steps` yields a state after every short step; `register` runs it to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from .confidence import Confidence, confidence
+from .errors import InputError
+from .geometry import Pose, XrayView, common_isocenter
+from .levels import Level, Problem, footprint
+from .search.cmaes import cmaes
+from .search.descent import descend, descend_robustly
+from .search.global_search import SearchRange, global_search
+from .search.polarity import matched_polarity
+from .similarity import similarity
+from .state import RegistrationState, Steps, finished, reported
+from .volume import Volume, attenuation, prepared
+from .xray import Polarity, Radiograph, XrayImage, xray_image
+
+_DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
+_FINEST_ITERATIONS, _COARSE_ITERATIONS = 20, 25
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to register.
+
+    method: "auto" (global search, then gradient), "search" (the search alone, at its own resolution), "cmaes" (CMA-ES
+        from the start, then gradient) or "gradient" (descent from the start).
+    search: how far from the start the global search looks. polarity: None asks the file's tags, then the CT.
+    device: "auto", "cpu", "cuda". seed: same seed, same machine, same result.
+    """
+
+    method: str = "auto"
+    search: SearchRange = field(default_factory=SearchRange)
+    polarity: Polarity | None = None
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, -1 to 1.
+    moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. polarities: one per X-ray.
+    seconds: wall time per stage."""
+
+    pose: Pose
+    start: Pose
+    similarity_before: float
+    similarity: float
+    moved_deg: float
+    moved_mm: float
+    confidence: Confidence
+    polarities: tuple[Polarity, ...]
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Outcome:
+    """What the stages pass on."""
+
+    pose: Pose
+    runner_up_gap: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def register(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> RegistrationResult:
+    """Find the pose of a CT under which its DRRs match one or more X-rays; see `registration_steps`."""
+    return finished(registration_steps(ct, radiographs, views, start, settings, masks))
+
+
+def registration_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Steps[RegistrationResult]:
+    """Register a CT (Hounsfield units) to X-rays, views and masks in the same order; yields states, returns the result.
+
+    start: ct_to_world; `centered` unless given. masks: (rows, columns), nonzero where an X-ray may be used.
+    Raises InputError when the input cannot be registered.
+    """
+    settings = settings or Settings()
+    if settings.method not in METHODS:
+        raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
+    start = start or centered(ct, views)
+    clock = time.perf_counter()
+    yield RegistrationState("prepare", 0.0, start, float("nan"))
+    problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
+    outcome = _Outcome(start)
+    outcome.seconds["prepare"] = time.perf_counter() - clock
+    for name, stage in METHODS[settings.method].items():
+        clock = time.perf_counter()
+        yield from stage(problem, outcome, settings)
+        outcome.seconds[name] = time.perf_counter() - clock
+    clock = time.perf_counter()
+    result = yield from _report(problem, outcome, polarities)
+    outcome.seconds["report"] = time.perf_counter() - clock
+    return result
+
+
+def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
+    """The pose that moves the CT's centre to the views' isocentre and turns nothing."""
+    return Pose.from_parts(np.eye(3), common_isocenter(list(views)) - ct.center)
+
+
+def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+    found = yield from global_search(problem, settings.search, settings.seed)
+    outcome.pose = found.pose
+    if found.runner_up is not None:
+        outcome.runner_up_gap = found.similarity - found.runner_up
+
+
+def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+    outcome.pose, _ = yield from cmaes(problem, outcome.pose, settings.seed)
+
+
+def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them."""
+    for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
+        pixel_mm = problem.extent_mm(outcome.pose) / pixels
+        level = problem.level(outcome.pose, pixel_mm, 1.5 * pixel_mm)
+        steps = descend(level, outcome.pose, problem.center(outcome.pose), _COARSE_ITERATIONS)
+        outcome.pose = (yield from reported(steps, "gradient", 0.0, outcome.pose)).pose
+    level = _finest(problem, outcome.pose)
+    steps = descend_robustly(level, outcome.pose, problem.center(outcome.pose), _FINEST_ITERATIONS)
+    outcome.pose = (yield from reported(steps, "gradient", 0.5, outcome.pose)).pose
+
+
+_Stage = Callable[[Problem, _Outcome, Settings], Steps[None]]
+METHODS: dict[str, dict[str, _Stage]] = {
+    "auto": {"search": _search, "gradient": _gradient},
+    "search": {"search": _search},
+    "cmaes": {"CMA-ES": _cmaes, "gradient": _gradient},
+    "gradient": {"gradient": _gradient},
+}
+
+
+def problem_of(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose,
+    settings: Settings,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> tuple[Problem, tuple[Polarity, ...]]:
+    """The input checked and prepared: attenuation, line integrals, and the polarity of every X-ray."""
+    if not radiographs:
+        raise InputError("There is no X-ray. Give at least one.")
+    if len(views) != len(radiographs):
+        raise InputError(f"There are {len(radiographs)} X-rays but {len(views)} geometries. Give one per X-ray.")
+    masks = list(masks) if masks is not None else [None] * len(radiographs)
+    if len(masks) != len(radiographs):
+        raise InputError(f"There are {len(radiographs)} X-rays but {len(masks)} masks. Give one per X-ray, or none.")
+    for radiograph, view in zip(radiographs, views):
+        rows, columns = radiograph.pixels.shape
+        if (columns, rows) != view.size_px:
+            raise InputError(
+                f"{radiograph.where}: the image has {columns} x {rows} pixels, but its geometry is for "
+                f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
+            )
+    problem = Problem(attenuation(prepared(ct)), (), tuple(views), start, ct.center, settings.device)
+    for view in views:
+        footprint(problem.attenuation, start, view)
+    images: list[XrayImage] = []
+    polarities: list[Polarity] = []
+    for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
+        polarity = settings.polarity or radiograph.polarity
+        if polarity is None:
+            polarity, image = matched_polarity(problem, index, radiograph, mask)
+            log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
+        else:
+            image = xray_image(radiograph, polarity, mask)
+        images.append(image)
+        polarities.append(polarity)
+    return replace(problem, images=tuple(images)), tuple(polarities)
+
+
+def _finest(problem: Problem, pose: Pose) -> Level:
+    """The level that the result is made and judged at."""
+    return problem.level(pose, problem.extent_mm(pose) / _FINEST_PIXELS)
+
+
+def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...]) -> Steps[RegistrationResult]:
+    level = _finest(problem, outcome.pose)
+    measuring = descend(level, outcome.pose, problem.center(outcome.pose), iterations=0)
+    end = yield from reported(measuring, "report", 0.5, outcome.pose)
+    motion = outcome.pose @ problem.start.inverse()
+    shift = problem.center(outcome.pose) - problem.center(problem.start)
+    return RegistrationResult(
+        pose=outcome.pose,
+        start=problem.start,
+        similarity_before=similarity_at(level, problem.start),
+        similarity=end.similarity,
+        moved_deg=motion.rotation_angle_deg(),
+        moved_mm=float(np.linalg.norm(shift)),
+        confidence=confidence(end, level, end.similarity, outcome.runner_up_gap),
+        polarities=polarities,
+        seconds=outcome.seconds,
+    )
+
+
+def similarity_at(level: Level, pose: Pose) -> float:
+    """Mean similarity over the views, -1 to 1, of the DRRs at a pose."""
+    matrix = torch.from_numpy(pose.matrix.copy())[None]
+    values = [similarity(fixed, level.projector.images(matrix, fixed.view)) for fixed in level.fixed]
+    return float(sum(values)) / len(values)

@@ -1,0 +1,1 @@
+"""Ways to move a pose: global search, descent by Levenberg-Marquardt, and CMA-ES."""

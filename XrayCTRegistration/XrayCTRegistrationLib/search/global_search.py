@@ -1,0 +1,160 @@
+"""Global pose search: many rendered poses, each shifted to where it matches best, the best of them refined.
+
+A shift of the CT across the central ray shifts its DRR, nearly. So only rotation and depth are sampled; the shift is
+found by normalised cross-correlation with the whole fixed image at once, in Fourier space (Lewis 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import norm, qmc
+
+from ..geometry import Pose, rotation_from_euler
+from ..levels import Level, Problem
+from ..similarity import FixedImage, locally_normalised, similarity
+from ..state import RegistrationState, Steps, reported
+from .descent import Descended, descend
+
+_RENDERED_AT_ONCE = 16
+_FLAT_SHARE = 0.02  # of the strongest contrast in a window of the field, below which a window counts as flat
+_LOCAL_SHARE = 0.5
+_MATCH_PIXELS, _REFINE_PIXELS = 32, 64  # along the longest side that the views see
+_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 256, 6, 12
+_FIRST_ITERATIONS, _LAST_ITERATIONS = 8, 20
+_CONVINCING = 0.95  # a similarity that no wrong pose was seen to reach at this resolution
+_AGREEING = 3  # so many refined candidates at one pose end the search
+_SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
+
+
+@dataclass(frozen=True)
+class SearchRange:
+    """How far from the start the truth may be: standard deviations of the rotation about each axis of the C-arm and
+    of the depth. reach: the largest shift that is tried, as a share of the image."""
+
+    rotation_deg: float = 25.0
+    depth_mm: float = 70.0
+    reach: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A pose, its similarity, and that of the best pose that is clearly another one (None if there was none)."""
+
+    pose: Pose
+    similarity: float
+    runner_up: float | None
+
+
+def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
+    """Rounds of many poses matched and the best of them refined, until one is convincing or is found repeatedly."""
+    extent_mm = problem.extent_mm(problem.start)
+    matching = problem.level(problem.start, extent_mm / _MATCH_PIXELS, 1.6 * extent_mm / _MATCH_PIXELS, whole=True)
+    refining = problem.level(problem.start, extent_mm / _REFINE_PIXELS, 2 * extent_mm / _REFINE_PIXELS, whole=True)
+    pool: list[Descended] = []
+    pose, value = problem.start, -1.0
+    for number in range(_MOST_ROUNDS):
+        poses = sampled_poses(problem, span, _POSES_A_ROUND, seed, skip=number * _POSES_A_ROUND)
+        candidates = []
+        begun = number / _MOST_ROUNDS
+        for candidates in matched(matching, problem, [problem.start, *poses] if number == 0 else poses, span):
+            yield RegistrationState("search", begun, pose if pool else candidates[0][0], value)
+        for candidate, _ in candidates[:_REFINED_A_ROUND]:
+            steps = descend(refining, candidate, problem.center(candidate), _FIRST_ITERATIONS)
+            refined = yield from reported(steps, "search", begun, pose, value)
+            pool.append(refined)
+            pose, value = max(((d.pose, d.similarity) for d in pool), key=lambda item: item[1])
+        steps = descend(refining, pose, problem.center(pose), _LAST_ITERATIONS, 1e-5)
+        best = yield from reported(steps, "search", begun, pose, value)
+        agreeing = sum(problem.distance_mm(one.pose, best.pose) < _SAME_POSE_MM for one in pool)
+        pool.append(best)
+        pose, value = best.pose, best.similarity
+        if value > _CONVINCING or agreeing >= _AGREEING:
+            break
+    others = [d.similarity for d in pool if problem.distance_mm(d.pose, pose) > _OTHER_POSE_MM]
+    return Found(pose, value, max(others, default=None))
+
+
+def sampled_poses(problem: Problem, span: SearchRange, count: int, seed: int, skip: int = 0) -> list[Pose]:
+    """Poses about the start, turned and moved in depth by a normal distribution, quasi-random (Sobol)."""
+    axes, center = problem.views[0].axes, problem.center(problem.start)
+    sampler = qmc.Sobol(4, seed=seed).fast_forward(skip) if skip else qmc.Sobol(4, seed=seed)
+    normal = norm.ppf(np.clip(sampler.random(count), 1e-6, 1 - 1e-6))
+    poses = []
+    for *turns, depth in normal:
+        turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * np.array(turns)) @ axes.T
+        poses.append(Pose.about(center, turn, span.depth_mm * depth * axes[:, 2]) @ problem.start)
+    return poses
+
+
+def matched(level: Level, problem: Problem, poses: list[Pose], span: SearchRange) -> Iterator[list[tuple[Pose, float]]]:
+    """Every pose moved to where its DRRs match all views best, with its similarity there.
+
+    One view leaves the depth as it was. Several views fix all three components of the shift by least squares.
+    Yields after every few poses what there is so far, the best first.
+    """
+    results: list[tuple[Pose, float]] = []
+    templates = [_Template(fixed, span.reach) for fixed in level.fixed]
+    for first in range(0, len(poses), _RENDERED_AT_ONCE):
+        batch = poses[first : first + _RENDERED_AT_ONCE]
+        matrices = torch.from_numpy(np.stack([pose.matrix for pose in batch]))
+        shifts = [template.best_shifts(level.projector.images(matrices, template.field)) for template in templates]
+        moved = []
+        for index, pose in enumerate(batch):
+            rows, right = [], []
+            for fixed, shift in zip(level.fixed, shifts):
+                size = fixed.view.millimetres_per_pixel_at(problem.center(pose))
+                rows.append(fixed.view.axes[:, :2].T)
+                right.append(-shift[index] * size)
+            shift_mm = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=1e-6)[0]
+            moved.append(Pose.from_parts(np.eye(3), shift_mm) @ pose)
+        matrices = torch.from_numpy(np.stack([pose.matrix for pose in moved]))
+        values = sum(similarity(fixed, level.projector.images(matrices, fixed.view)) for fixed in level.fixed)
+        results.extend(zip(moved, (values / len(level.fixed)).tolist()))
+        results.sort(key=lambda item: -item[1])
+        yield results
+
+
+class _Template:
+    """A fixed image, ready to be sought in DRRs of a field that is larger on every side."""
+
+    def __init__(self, fixed: FixedImage, reach: float) -> None:
+        columns, rows = fixed.view.size_px
+        self._reach = (max(1, round(reach * columns)), max(1, round(reach * rows)))
+        size = (columns + 2 * self._reach[0], rows + 2 * self._reach[1])
+        self.field = fixed.view.cropped((-self._reach[0], -self._reach[1]), size)
+        self._shape = size[::-1]
+        self._bands = [self._transformed(band[0] * fixed.weights.sqrt()).conj() for band in fixed.bands]
+        self._window = self._transformed(fixed.weights).conj()
+        self._total = fixed.weights.sum()
+
+    def best_shifts(self, images: torch.Tensor) -> np.ndarray:
+        """(B, 2) pixels, along columns and rows, by which the match stands off the fixed image in DRRs of the field."""
+        everywhere = torch.ones(self._shape, dtype=images.dtype, device=images.device)
+        local, _ = locally_normalised(images, everywhere)
+        score = sum(
+            share * self._correlation(moving, band)
+            for share, moving, band in zip((1 - _LOCAL_SHARE, _LOCAL_SHARE), (images, local), self._bands)
+        )
+        columns = score.shape[-1]
+        best = score.flatten(1).argmax(dim=1).cpu().numpy()
+        return np.stack([best % columns - self._reach[0], best // columns - self._reach[1]], axis=1)
+
+    def _correlation(self, moving: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
+        """Normalised cross-correlations (B, 2 reach + 1, 2 reach + 1) of every shift."""
+        moving = moving - moving.mean(dim=(-2, -1), keepdim=True)
+        spectrum = self._transformed(moving)
+        mean = self._back(spectrum * self._window) / self._total
+        variance = self._back(self._transformed(moving**2) * self._window) / self._total - mean**2
+        floor = _FLAT_SHARE * variance.amax(dim=(-2, -1), keepdim=True) + 1e-12
+        return self._back(spectrum * band) / (variance.clamp_min(0) + floor).sqrt()
+
+    def _transformed(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft2(images, s=self._shape)
+
+    def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
+        columns, rows = self._reach
+        return torch.fft.irfft2(spectrum, s=self._shape)[..., : 2 * rows + 1, : 2 * columns + 1]
