@@ -10,7 +10,7 @@ import torch
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .projector import Projector, projector_for
-from .similarity import FixedImage
+from .similarity import LEAST_WINDOW_RADIUS_PX, WINDOW_RADIUS_MM, FixedImage
 from .volume import Volume
 from .xray import XrayImage
 
@@ -45,6 +45,11 @@ class Problem:
         """Where the CT's isocentre stands under a pose."""
         return pose.apply(self.isocenter)
 
+    def motion(self, pose: Pose) -> tuple[float, float]:
+        """From the start to a pose: rotation in degrees, and shift of the CT's isocentre in mm."""
+        shift = self.center(pose) - self.center(self.start)
+        return (pose @ self.start.inverse()).rotation_angle_deg(), float(np.linalg.norm(shift))
+
     def distance_mm(self, first: Pose, second: Pose, radius_mm: float = 50.0) -> float:
         """How far two poses are apart: the mean distance of six points radius_mm from the CT's isocentre."""
         points = self.isocenter + radius_mm * np.concatenate([np.eye(3), -np.eye(3)])
@@ -58,21 +63,19 @@ class Problem:
             extents.append((last - first + 1) * view.millimetres_per_pixel_at(self.center(pose)))
         return float(np.max(extents))
 
-    def level(self, pose: Pose, pixel_mm: float, voxel_mm: float | None = None, whole: bool = False) -> Level:
-        """The resolution with pixels of about pixel_mm at the isocentre, and voxels of about voxel_mm.
+    def level(self, pose: Pose, pixel_mm: float, voxel_mm: float | None = None, margin_mm: float = _MARGIN_MM) -> Level:
+        """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
-        The X-rays are cropped to the CT's footprint under the pose with a margin, unless they are wanted whole.
+        The X-rays are cropped to the CT's footprint under the pose with a margin; both lengths at the isocentre.
         """
         fixed = []
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
             columns, rows = (max(1, round(pixel_mm / size)) for size in native)
             coarse = view.downsampled(columns, rows)
-            first, last = np.zeros(2, int), np.array(coarse.size_px) - 1
-            if not whole:
-                margin_px = _MARGIN_MM / (native * (columns, rows))
-                first, last = footprint(self.attenuation, pose, coarse, margin_px)
-            fixed.append(_fixed_image(image, coarse, (columns, rows), first, last, self.device))
+            first, last = footprint(self.attenuation, pose, coarse, margin_mm / (native * (columns, rows)))
+            window_px = max(LEAST_WINDOW_RADIUS_PX, round(WINDOW_RADIUS_MM / float((native * (columns, rows)).mean())))
+            fixed.append(_fixed_image(image, coarse, (columns, rows), first, last, window_px, self.device))
         return Level(self._projector(voxel_mm or pixel_mm), tuple(fixed))
 
     def _projector(self, voxel_mm: float) -> Projector:
@@ -109,7 +112,13 @@ def footprint(
 
 
 def _fixed_image(
-    image: XrayImage, coarse: XrayView, factors: tuple[int, int], first: np.ndarray, last: np.ndarray, device: str
+    image: XrayImage,
+    coarse: XrayView,
+    factors: tuple[int, int],
+    first: np.ndarray,
+    last: np.ndarray,
+    window_px: int,
+    device: str,
 ) -> FixedImage:
     """Weighted block means of the pixels `first` to `last` of a coarsened view."""
     (columns, rows), (c0, r0), (c1, r1) = factors, first, last + 1
@@ -123,4 +132,4 @@ def _fixed_image(
         raise InputError("The mask leaves nothing of the X-ray where the CT is. Widen or drop the mask.")
     view = coarse.cropped((int(c0), int(r0)), (int(c1 - c0), int(r1 - r0)))
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    return FixedImage(view, torch.from_numpy(means).to(target), torch.from_numpy(share).to(target))
+    return FixedImage(view, torch.from_numpy(means).to(target), torch.from_numpy(share).to(target), window_px)

@@ -21,7 +21,7 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_robustly
-from .search.global_search import SearchRange, global_search
+from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import matched_polarity
 from .similarity import similarity
 from .state import RegistrationState, Steps, finished, reported
@@ -40,12 +40,13 @@ class Settings:
 
     method: "auto" (global search, then gradient), "search" (the search alone, at its own resolution), "cmaes" (CMA-ES
         from the start, then gradient) or "gradient" (descent from the start).
-    search: how far from the start the global search looks. polarity: None asks the file's tags, then the CT.
+    search: how far from the start the global search looks; None: near a start that was given, far from the centre.
+    polarity: None asks the file's tags, then the CT.
     device: "auto", "cpu", "cuda". seed: same seed, same machine, same result.
     """
 
     method: str = "auto"
-    search: SearchRange = field(default_factory=SearchRange)
+    search: SearchRange | None = None
     polarity: Polarity | None = None
     device: str = "auto"
     seed: int = 0
@@ -105,6 +106,8 @@ def registration_steps(
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
+    if settings.search is None:
+        settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
     clock = time.perf_counter()
     yield RegistrationState("prepare", 0.0, start, float("nan"))
@@ -127,7 +130,7 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
 
 
 def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    found = yield from global_search(problem, settings.search, settings.seed)
+    found = yield from global_search(problem, settings.search or SearchRange(), settings.seed)
     outcome.pose = found.pose
     if found.runner_up is not None:
         outcome.runner_up_gap = found.similarity - found.runner_up
@@ -207,15 +210,14 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
     level = _finest(problem, outcome.pose)
     measuring = descend(level, outcome.pose, problem.center(outcome.pose), iterations=0)
     end = yield from reported(measuring, "report", 0.5, outcome.pose)
-    motion = outcome.pose @ problem.start.inverse()
-    shift = problem.center(outcome.pose) - problem.center(problem.start)
+    moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,
         start=problem.start,
         similarity_before=similarity_at(level, problem.start),
         similarity=end.similarity,
-        moved_deg=motion.rotation_angle_deg(),
-        moved_mm=float(np.linalg.norm(shift)),
+        moved_deg=moved_deg,
+        moved_mm=moved_mm,
         confidence=confidence(end, level, end.similarity, outcome.runner_up_gap),
         polarities=polarities,
         seconds=outcome.seconds,

@@ -13,7 +13,7 @@ import torch
 
 from .geometry import XrayView
 
-WINDOW_RADIUS_PX = 12  # wide windows draw poses in from farther, and lost no accuracy
+WINDOW_RADIUS_MM, LEAST_WINDOW_RADIUS_PX = 12.0, 12  # about a vertebra; narrower windows draw poses in less far
 _GLOBAL_SHARE = 0.3  # of the plain NCC in the similarity; the rest is local
 _FLOOR = 0.25  # of an image's typical local deviation, below which a window counts as flat
 
@@ -23,28 +23,30 @@ class FixedImage:
     """An X-ray at one resolution, ready to be compared.
 
     view: its geometry. line_integrals: (rows, columns). weights: (rows, columns), 0 where nothing can be believed.
+    window_px: radius of the windows of local normalisation.
     """
 
     view: XrayView
     line_integrals: torch.Tensor
     weights: torch.Tensor
+    window_px: int
     bands: tuple[torch.Tensor, torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bands", bands(self.line_integrals[None], self.weights))
+        object.__setattr__(self, "bands", bands(self.line_integrals[None], self.weights, self.window_px))
 
 
 def similarity(fixed: FixedImage, images: torch.Tensor) -> torch.Tensor:
     """Similarities (B,), -1 to 1, of DRRs (B, rows, columns) to the fixed image."""
     shares = (_GLOBAL_SHARE, 1 - _GLOBAL_SHARE)
-    moving = bands(images, fixed.weights)
+    moving = bands(images, fixed.weights, fixed.window_px)
     return sum(share * (f * m).sum(dim=(-2, -1)) for share, f, m in zip(shares, fixed.bands, moving))
 
 
-def bands(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def bands(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain and the locally normalised images (B, rows, columns), of weighted mean 0 and norm 1, times
     sqrt(weights), so that a product's sum is a weighted NCC."""
-    local, _ = locally_normalised(images, weights)
+    local, _ = locally_normalised(images, weights, window_px)
     return _unit(images, weights)[0], _unit(local, weights)[0]
 
 
@@ -56,10 +58,12 @@ def gauss_newton(
     jacobian (6, rows, columns) of the DRR. With unit bands f and m, 1 - f.m = |f - m|^2 / 2: a least-squares problem.
     Returns the similarity, the matrix (6, 6) and minus the gradient (6,), both float64.
     """
-    local, deviation = locally_normalised(image[None], fixed.weights)
-    mean = _local_mean(image[None], fixed.weights)
-    slope_mean = _local_mean(jacobian, fixed.weights)
-    slope_variance = _local_mean(jacobian * image, fixed.weights) - mean * slope_mean  # half the derivative
+    local, deviation = locally_normalised(image[None], fixed.weights, fixed.window_px)
+    mean = _local_mean(image[None], fixed.weights, fixed.window_px)
+    slope_mean = _local_mean(jacobian, fixed.weights, fixed.window_px)
+    slope_variance = (
+        _local_mean(jacobian * image, fixed.weights, fixed.window_px) - mean * slope_mean
+    )  # half the derivative
     local_jacobian = (jacobian - slope_mean) / deviation - local * slope_variance / deviation**2
     value, matrix, descent = 0.0, 0.0, 0.0
     systems = ((_GLOBAL_SHARE, image[None], jacobian), (1 - _GLOBAL_SHARE, local, local_jacobian))
@@ -74,26 +78,29 @@ def gauss_newton(
     return value, matrix, descent
 
 
-def locally_normalised(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def locally_normalised(
+    images: torch.Tensor, weights: torch.Tensor, window_px: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (B, rows, columns) minus their windows' means, over their windows' deviations; and those deviations."""
     images = images - _weighted_mean(images, weights)  # keeps the variance below from cancelling
-    mean = _local_mean(images, weights)
-    variance = (_local_mean(images**2, weights) - mean**2).clamp_min(0)
+    mean = _local_mean(images, weights, window_px)
+    variance = (_local_mean(images**2, weights, window_px) - mean**2).clamp_min(0)
     floor = _FLOOR**2 * _weighted_mean(variance, weights) + 1e-12
     deviation = (variance + floor).sqrt()
     return (images - mean) / deviation, deviation
 
 
-def _local_mean(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _local_mean(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> torch.Tensor:
     """Weighted means (B, rows, columns) over the square windows about each pixel."""
-    total = _box((weights + 1e-6)[None])
-    return _box(images * (weights + 1e-6)) / total
+    weights = weights + 1e-6
+    return _box(images * weights, window_px) / _box(weights[None], window_px)
 
 
-def _box(images: torch.Tensor) -> torch.Tensor:
-    size, pad = 2 * WINDOW_RADIUS_PX + 1, WINDOW_RADIUS_PX
-    rows = torch.nn.functional.avg_pool2d(images[:, None], (size, 1), 1, (pad, 0))
-    return torch.nn.functional.avg_pool2d(rows, (1, size), 1, (0, pad))[:, 0]
+def _box(images: torch.Tensor, radius: int) -> torch.Tensor:
+    """Means (B, rows, columns) over squares of 2 radius + 1 pixels, zero outside the image."""
+    size = 2 * radius + 1
+    down = torch.nn.functional.avg_pool2d(images[:, None], (size, 1), 1, (radius, 0))
+    return torch.nn.functional.avg_pool2d(down, (1, size), 1, (0, radius))[:, 0]
 
 
 def _weighted_mean(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -111,11 +118,13 @@ def _unit(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, to
 def robust_weights(fixed: FixedImage, image: torch.Tensor) -> torch.Tensor:
     """The fixed image's weights (rows, columns) times Cauchy weights of the local residuals to a DRR (rows, columns).
 
-    A residual at the scale of the typical one (1.48 times the median deviation) counts half; a bead, a screw or a
-    bone that the CT lacks counts little.
+    A residual of twice the typical one where the CT is (1.48 times the median deviation) counts half; a bead, a screw
+    or a bone that the CT lacks counts little.
     """
-    moving = bands(image[None], fixed.weights)[1][0]
+    moving = bands(image[None], fixed.weights, fixed.window_px)[1][0]
     residuals = fixed.bands[1][0] - (fixed.bands[1][0] * moving).sum() * moving
-    believed = residuals[fixed.weights > 0.5]
-    scale = 1.4826 * (believed - believed.median()).abs().median().clamp_min(1e-9)
+    believed = residuals[(fixed.weights > 0.5) & (image > 0)]
+    if not len(believed):
+        return fixed.weights
+    scale = 2 * 1.4826 * (believed - believed.median()).abs().median().clamp_min(1e-9)
     return fixed.weights / (1 + (residuals / scale) ** 2)

@@ -14,6 +14,7 @@ from ..state import RegistrationState, Steps
 _RENDERED_PIXELS_AT_ONCE = 24_000
 # pixels along the longest side, first deviation as a share of the search range, population, generations
 _STAGES = ((32, 0.6, 32, 45), (64, 0.12, 20, 40), (128, 0.02, 14, 25))
+_REACH_MM = 70.0  # how far across the central ray poses may wander
 _DEVIATIONS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # turns, in plane, depth, in the C-arm's axes
 
 
@@ -24,7 +25,7 @@ def cmaes(problem: Problem, start: Pose, seed: int) -> Steps[tuple[Pose, float]]
     rng = np.random.default_rng(seed)
     mean, pose, value = np.zeros(6), start, -1.0
     for number, (pixels, deviation, population, generations) in enumerate(_STAGES):
-        level = problem.level(start, extent_mm / pixels, 1.5 * extent_mm / pixels, whole=True)
+        level = problem.level(start, extent_mm / pixels, 1.5 * extent_mm / pixels, margin_mm=_REACH_MM)
         options = {
             "popsize": population,
             "CMA_stds": deviation * _DEVIATIONS,

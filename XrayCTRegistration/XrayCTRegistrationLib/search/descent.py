@@ -11,7 +11,7 @@ import torch
 from ..geometry import Pose, XrayView
 from ..levels import Level
 from ..projector import Projector
-from ..similarity import FixedImage, gauss_newton, robust_weights
+from ..similarity import gauss_newton, robust_weights
 
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
@@ -74,7 +74,7 @@ def descend_robustly(
         fixed = []
         for item in level.fixed:
             image = yield from _rendered(level.projector, best.pose, item.view, best)
-            fixed.append(FixedImage(item.view, item.line_integrals, robust_weights(item, image)))
+            fixed.append(replace(item, weights=robust_weights(item, image)))
         best = yield from descend(replace(level, fixed=tuple(fixed)), best.pose, center, iterations)
     return best
 

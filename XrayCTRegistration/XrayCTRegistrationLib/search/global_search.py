@@ -33,11 +33,18 @@ _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 @dataclass(frozen=True)
 class SearchRange:
     """How far from the start the truth may be: standard deviations of the rotation about each axis of the C-arm and
-    of the depth. reach: the largest shift that is tried, as a share of the image."""
+    of the depth, and the largest shift across the central ray."""
 
     rotation_deg: float = 25.0
     depth_mm: float = 70.0
-    reach: float = 0.5
+    in_plane_mm: float = 70.0
+
+    def holds(self, motion_deg: float, motion_mm: float) -> bool:
+        """Whether a pose this far from the start can be the truth: nothing beyond four deviations is."""
+        return motion_deg <= 4 * self.rotation_deg and motion_mm <= 4 * self.depth_mm
+
+
+NEAR = SearchRange(rotation_deg=8.0, depth_mm=15.0, in_plane_mm=20.0)  # about a start that somebody gave
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,39 +57,51 @@ class Found:
 
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
-    """Rounds of many poses matched and the best of them refined, until one is convincing or is found repeatedly."""
+    """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing or
+    is found repeatedly."""
     extent_mm = problem.extent_mm(problem.start)
-    matching = problem.level(problem.start, extent_mm / _MATCH_PIXELS, 1.6 * extent_mm / _MATCH_PIXELS, whole=True)
-    refining = problem.level(problem.start, extent_mm / _REFINE_PIXELS, 2 * extent_mm / _REFINE_PIXELS, whole=True)
+    pixel_mm = extent_mm / _MATCH_PIXELS
+    matching = problem.level(problem.start, pixel_mm, 1.6 * pixel_mm, span.in_plane_mm)
+    pixel_mm = extent_mm / _REFINE_PIXELS
+    refining = problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm)
     pool: list[Descended] = []
-    pose, value = problem.start, -1.0
+    best = yield from _refined(problem, refining, problem.start, _LAST_ITERATIONS, 0.0, None)
     for number in range(_MOST_ROUNDS):
-        poses = sampled_poses(problem, span, _POSES_A_ROUND, seed, skip=number * _POSES_A_ROUND)
-        candidates = []
-        begun = number / _MOST_ROUNDS
-        for candidates in matched(matching, problem, [problem.start, *poses] if number == 0 else poses, span):
-            yield RegistrationState("search", begun, pose if pool else candidates[0][0], value)
-        for candidate, _ in candidates[:_REFINED_A_ROUND]:
-            steps = descend(refining, candidate, problem.center(candidate), _FIRST_ITERATIONS)
-            refined = yield from reported(steps, "search", begun, pose, value)
-            pool.append(refined)
-            pose, value = max(((d.pose, d.similarity) for d in pool), key=lambda item: item[1])
-        steps = descend(refining, pose, problem.center(pose), _LAST_ITERATIONS, 1e-5)
-        best = yield from reported(steps, "search", begun, pose, value)
-        agreeing = sum(problem.distance_mm(one.pose, best.pose) < _SAME_POSE_MM for one in pool)
-        pool.append(best)
-        pose, value = best.pose, best.similarity
-        if value > _CONVINCING or agreeing >= _AGREEING:
+        progress = number / _MOST_ROUNDS
+        if best.similarity > _CONVINCING:
             break
-    others = [d.similarity for d in pool if problem.distance_mm(d.pose, pose) > _OTHER_POSE_MM]
-    return Found(pose, value, max(others, default=None))
+        candidates = matched(matching, problem, sampled_poses(problem, span, seed, number), span)
+        for ranked in candidates:  # noqa: B007
+            yield RegistrationState("search", progress, best.pose, best.similarity)
+        for candidate, _ in ranked[:_REFINED_A_ROUND]:
+            refined = yield from _refined(problem, refining, candidate, _FIRST_ITERATIONS, progress, best)
+            if span.holds(*problem.motion(refined.pose)):
+                pool.append(refined)
+                best = max(best, refined, key=lambda one: one.similarity)
+        best = yield from _refined(problem, refining, best.pose, _LAST_ITERATIONS, progress, best)
+        if sum(problem.distance_mm(one.pose, best.pose) < _SAME_POSE_MM for one in pool) >= _AGREEING:
+            break
+    others = [one.similarity for one in pool if problem.distance_mm(one.pose, best.pose) > _OTHER_POSE_MM]
+    return Found(best.pose, best.similarity, max(others, default=None))
 
 
-def sampled_poses(problem: Problem, span: SearchRange, count: int, seed: int, skip: int = 0) -> list[Pose]:
-    """Poses about the start, turned and moved in depth by a normal distribution, quasi-random (Sobol)."""
+def _refined(
+    problem: Problem, level: Level, pose: Pose, iterations: int, progress: float, best: Descended | None
+) -> Steps[Descended]:
+    """A pose after a short descent; the states show the best pose of all."""
+    steps = descend(level, pose, problem.center(pose), iterations, 1e-5)
+    shown, value = (best.pose, best.similarity) if best else (pose, -1.0)
+    return (yield from reported(steps, "search", progress, shown, value))
+
+
+def sampled_poses(
+    problem: Problem, span: SearchRange, seed: int, number: int = 0, count: int = _POSES_A_ROUND
+) -> list[Pose]:
+    """Round `number` of poses about the start, turned and moved in depth by a normal distribution, quasi-random
+    (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
-    sampler = qmc.Sobol(4, seed=seed).fast_forward(skip) if skip else qmc.Sobol(4, seed=seed)
-    normal = norm.ppf(np.clip(sampler.random(count), 1e-6, 1 - 1e-6))
+    uniform = qmc.Sobol(4, seed=seed).random((number + 1) * count)[number * count :]
+    normal = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6))
     poses = []
     for *turns, depth in normal:
         turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * np.array(turns)) @ axes.T
@@ -97,7 +116,7 @@ def matched(level: Level, problem: Problem, poses: list[Pose], span: SearchRange
     Yields after every few poses what there is so far, the best first.
     """
     results: list[tuple[Pose, float]] = []
-    templates = [_Template(fixed, span.reach) for fixed in level.fixed]
+    templates = [_Template(fixed, span.in_plane_mm, problem.center(problem.start)) for fixed in level.fixed]
     for first in range(0, len(poses), _RENDERED_AT_ONCE):
         batch = poses[first : first + _RENDERED_AT_ONCE]
         matrices = torch.from_numpy(np.stack([pose.matrix for pose in batch]))
@@ -121,9 +140,11 @@ def matched(level: Level, problem: Problem, poses: list[Pose], span: SearchRange
 class _Template:
     """A fixed image, ready to be sought in DRRs of a field that is larger on every side."""
 
-    def __init__(self, fixed: FixedImage, reach: float) -> None:
+    def __init__(self, fixed: FixedImage, reach_mm: float, center: np.ndarray) -> None:
         columns, rows = fixed.view.size_px
-        self._reach = (max(1, round(reach * columns)), max(1, round(reach * rows)))
+        reach_px = np.ceil(reach_mm / fixed.view.millimetres_per_pixel_at(center)).astype(int)
+        self._reach = (int(reach_px[0]), int(reach_px[1]))
+        self._window_px = fixed.window_px
         size = (columns + 2 * self._reach[0], rows + 2 * self._reach[1])
         self.field = fixed.view.cropped((-self._reach[0], -self._reach[1]), size)
         self._shape = size[::-1]
@@ -134,7 +155,7 @@ class _Template:
     def best_shifts(self, images: torch.Tensor) -> np.ndarray:
         """(B, 2) pixels, along columns and rows, by which the match stands off the fixed image in DRRs of the field."""
         everywhere = torch.ones(self._shape, dtype=images.dtype, device=images.device)
-        local, _ = locally_normalised(images, everywhere)
+        local, _ = locally_normalised(images, everywhere, self._window_px)
         score = sum(
             share * self._correlation(moving, band)
             for share, moving, band in zip((1 - _LOCAL_SHARE, _LOCAL_SHARE), (images, local), self._bands)

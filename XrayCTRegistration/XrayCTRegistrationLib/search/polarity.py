@@ -27,9 +27,9 @@ def matched_polarity(
         image = xray_image(radiograph, polarity, mask)
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, whole=True)
-        poses = [alone.start, *sampled_poses(alone, _NEAR, 16, 0), *sampled_poses(alone, _WIDE, 64, 0)]
-        *_, candidates = matched(level, alone, poses, _WIDE)
+        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, margin_mm=_WIDE.in_plane_mm)
+        near, wide = sampled_poses(alone, _NEAR, 0, count=16), sampled_poses(alone, _WIDE, 0, count=32)
+        *_, candidates = matched(level, alone, [alone.start, *near, *wide], _WIDE)
         score = float(np.mean([value for _, value in candidates[:4]]))
         if best is None or score > best[0]:
             best = (score, polarity, image)
