@@ -20,7 +20,7 @@ class PoseError:
     mtre_mm: mean distance of bone points carried by both poses (true mTRE).
     seed_mtre_mm: the same with the points held at the lever arm of the X-ray source, as the seed's published start
         values suggest; several times larger for the same error.
-    mrpd_mm: mean distance of the points' projections, scaled from the detector to the isocentre.
+    mrpd_mm: mean distance of the points' projections, scaled from the detector to the depth of the CT's isocentre.
     rotation_deg: angle between the poses. in_plane_mm, depth_mm: shift of the CT's isocentre across and along the
         view's central axis.
     """
@@ -36,7 +36,7 @@ class PoseError:
 def bone_points(ct: Volume, radius_mm: float = 100.0) -> np.ndarray:
     """Bone voxels (N, 3) of a CT in Hounsfield units, in its own world: above 250 HU within radius_mm of its centre.
 
-    At most 5000, taken evenly. Without bone there, all dense voxels in the sphere stand in for it.
+    At most 5000, taken evenly. Without bone there, bone anywhere stands in for it; without any, the volume's corners.
     """
     slices, rows, columns = np.nonzero(ct.array > BONE_HU)
     points = ct.points(np.stack([columns, rows, slices], axis=1).astype(np.float64))
@@ -44,7 +44,7 @@ def bone_points(ct: Volume, radius_mm: float = 100.0) -> np.ndarray:
     chosen = near if len(near) else points
     if not len(chosen):
         chosen = ct.corners()
-    return chosen[:: max(1, len(chosen) // _MAX_POINTS)]
+    return chosen[:: -(-len(chosen) // _MAX_POINTS)]
 
 
 def mtre_mm(points: np.ndarray, estimated: Pose, true: Pose) -> float:
@@ -60,9 +60,9 @@ def pose_error(estimated: Pose, true: Pose, points: np.ndarray, view: XrayView, 
     # The seed's lever: the points' error as if the rotation were about the source, the shift that of the isocentre.
     levers = true.apply(points) - view.source
     seed = levers @ (motion - np.eye(3)).T + shift
-    first, depth = view.project_points(true.apply(points))
+    first, _ = view.project_points(true.apply(points))
     second, _ = view.project_points(estimated.apply(points))
-    scale = view.pixel_spacing_mm * np.median(depth) / view.source_to_detector_mm
+    scale = view.millimetres_per_pixel_at(true.apply(center))
     return PoseError(
         mtre_mm=mtre_mm(points, estimated, true),
         seed_mtre_mm=float(np.linalg.norm(seed, axis=1).mean()),

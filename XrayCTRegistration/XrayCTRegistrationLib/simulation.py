@@ -13,9 +13,9 @@ from .volume import Volume, attenuation
 _STEP_MM = 0.5  # finer than any registration samples, so that the two do not share their errors
 
 
-def line_integrals(ct: Volume, view: XrayView, pose: Pose) -> np.ndarray:
-    """The DRR (rows, columns) of a CT in Hounsfield units, dimensionless."""
-    projector = projector_for(attenuation(ct), "cpu", _STEP_MM)
+def line_integrals(ct: Volume, view: XrayView, pose: Pose, step_mm: float = _STEP_MM) -> np.ndarray:
+    """The DRR (rows, columns) of a CT in Hounsfield units, dimensionless. step_mm: between samples along a ray."""
+    projector = projector_for(attenuation(ct), "cpu", step_mm)
     return projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0].numpy()
 
 

@@ -92,7 +92,8 @@ def collimated(pixels: np.ndarray) -> np.ndarray:
     """
     low, high = np.percentile(pixels, (0.1, 99.9))
     dark = pixels <= low + _FLAT_SHARE * (high - low)
-    labels, _ = ndimage.label(ndimage.binary_opening(dark, iterations=2))
+    opened = ndimage.binary_opening(np.pad(dark, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+    labels, _ = ndimage.label(opened)
     border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     shadow = np.isin(labels, border[border > 0])
     corners = shadow[[0, 0, -1, -1], [0, -1, 0, -1]]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from ..geometry import XrayView
@@ -59,3 +60,17 @@ def _compiled_for_cpu() -> Callable[[Volume, float], Projector] | None:
         log.warning("Numba cannot be used (%s): DRRs are made by the slower torch reference.", error)
         return None
     return CpuProjector
+
+
+@cache
+def warm_up() -> None:
+    """Compile the CPU projector, or load it, and start its threads: some seconds the first time, then nothing.
+
+    Numba sets the number of torch's threads as it starts its own, so whoever sets that must do it afterwards.
+    """
+    if (compiled := _compiled_for_cpu()) is None:
+        return
+    projector = compiled(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), 1.0)
+    view = XrayView(np.array([0.0, 0.0, -9.0]), np.eye(4), (2, 2))
+    projector.images(torch.eye(4, dtype=torch.float64)[None], view)
+    projector.images_with_jacobian(torch.eye(4, dtype=torch.float64)[None], view, torch.zeros(3, dtype=torch.float64))

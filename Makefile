@@ -1,0 +1,47 @@
+# Everything happens in .venv, which is made once and used again. Only packages are downloaded, by pip.
+#
+#   make demo                a synthetic spine, registered, into demo-output/    (make demo CT=path.nii.gz: your own CT)
+#   make test                the whole test suite
+#   make lint                style
+#   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
+
+PYTHON ?= python3
+VENV   ?= .venv
+CT     ?=
+CASES  ?= 20
+METHOD ?= auto
+SEED   ?= 0
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+STAMPS := $(VENV)/.stamps
+.PHONY: demo test lint evaluate clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/cli
+	$(BIN)/xrayct demo $(if $(CT),--ct "$(CT)") --seed $(SEED) -o demo-output
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest
+
+lint: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+evaluate: $(STAMPS)/cli,evaluation
+	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }
+	$(BIN)/xrayct evaluate --protocol seed --ct $(CT) --cases $(CASES) --method $(METHOD) --seed $(SEED) -o evaluation-output
+
+# A stamp is as new as the installation of one set of extras; it is made again when what is asked for has changed.
+$(STAMPS)/%: pyproject.toml constraints.txt | $(STAMPS)
+	@echo "Installing into $(VENV) (once; some minutes) ..."
+	$(PIP) -e ".[$*]"
+	@touch $@
+
+$(STAMPS):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "Python %d.%d cannot be used: install 3.10 to 3.13 and name it, as in make PYTHON=python3.12" % v)'
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
+	@mkdir -p $@
+
+clean:
+	rm -rf $(VENV) demo-output evaluation-output

@@ -1,0 +1,79 @@
+"""From stored pixels to line integrals: logarithm, polarity, collimation, masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.xray import Polarity, Radiograph, collimated, xray_image
+
+
+def absorption(shape: tuple[int, int] = (120, 160)) -> np.ndarray:
+    """Line integrals of a limb that leaves the image at the bottom."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.where((np.abs(columns - 80) < 30) & (rows > 20), 1.5 + 0.5 * np.sin(columns / 5), 0.0)
+
+
+def test_the_logarithm_gives_line_integrals_back_up_to_a_constant():
+    integrals = absorption()
+    image = xray_image(Radiograph((20000 * np.exp(-integrals)).astype(np.float32)), Polarity.DARK)
+    difference = image.line_integrals - integrals
+    assert np.ptp(difference) < 1e-5  # float32 logarithms
+    assert image.mask.all()
+
+
+def test_a_bright_image_keeps_its_order_and_a_logarithmic_dark_one_is_turned_over():
+    integrals = absorption().astype(np.float32)
+    bright = xray_image(Radiograph(integrals), Polarity.BRIGHT).line_integrals
+    logarithmic = xray_image(Radiograph(9 - integrals, logarithmic=True), Polarity.DARK).line_integrals
+    np.testing.assert_allclose(bright, integrals / integrals.max(), atol=1e-6)
+    np.testing.assert_allclose(logarithmic, bright, atol=1e-6)
+
+
+def test_pixels_without_a_count_stay_finite():
+    pixels = np.full((50, 50), 100, np.float32)
+    pixels[:, ::2] = 99
+    pixels[20:30, 20:30] = 0
+    values = xray_image(Radiograph(pixels), Polarity.DARK).line_integrals
+    assert np.isfinite(values).all()
+    assert values[25, 25] > values[0, 0] + 4
+
+
+@pytest.mark.parametrize("field", ["disc", "rectangle"])
+def test_the_shadow_of_a_collimator_is_masked_with_its_penumbra(field):
+    rows, columns = np.mgrid[:200, :200]
+    inside = np.hypot(rows - 100, columns - 100) < 95 if field == "disc" else (np.abs(rows - 100) < 80)
+    inside = inside & (np.abs(columns - 100) < 96)
+    pixels = np.where(inside, 200 * np.exp(-np.abs(columns - 100) / 150), 2).astype(np.float32)
+    shadow = collimated(pixels)
+    assert shadow[~inside].all()
+    assert not shadow[100, 100]
+    assert (shadow & inside).sum() < 0.1 * inside.sum()
+
+
+def test_dark_anatomy_at_the_border_is_not_a_collimator():
+    pixels = (20000 * np.exp(-3 * absorption())).astype(np.float32)
+    assert not collimated(pixels).any()
+
+
+def test_a_mask_takes_pixels_out():
+    mask = np.zeros((120, 160))
+    mask[:60] = 1
+    image = xray_image(Radiograph(np.exp(-absorption()).astype(np.float32)), Polarity.DARK, mask)
+    np.testing.assert_array_equal(image.mask, mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mask", "message"),
+    [
+        (np.zeros((4, 4, 4)), None, "2D image"),
+        (np.full((4, 4), np.nan), None, "not finite"),
+        (np.ones((4, 4)), None, "nothing to register"),
+        (np.arange(16.0).reshape(4, 4), np.ones((3, 3)), "mask has"),
+        (np.arange(16.0).reshape(4, 4), np.zeros((4, 4)), "Widen or drop"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(pixels, mask, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        xray_image(Radiograph(pixels, "spot.png"), Polarity.DARK, mask)
+    assert str(refusal.value).startswith("spot.png")

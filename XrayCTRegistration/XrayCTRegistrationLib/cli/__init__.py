@@ -1,0 +1,77 @@
+"""The command line, `xrayct`. Modules of commands import torch and the like only when a command runs, so that --help
+is quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from ..errors import InputError
+from .console import NoteHandler, say
+from .demo import demo
+from .evaluate import evaluate
+from .register import register
+from .simulate import simulate
+
+_BAD_INPUT, _INTERRUPTED = 2, 130  # 130 is what shells report for a program stopped by Ctrl-C
+
+
+class _Commands(TyperGroup):
+    """Runs a command, shows the library's log as notes, and turns errors into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        log = logging.getLogger(__package__.rpartition(".")[0])
+        handler, level = NoteHandler(), log.level
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            with warnings.catch_warnings():
+                if not sys.warnoptions:
+                    warnings.simplefilter("ignore")  # they speak to programmers: what people must know is logged
+                return super().invoke(ctx)
+        except InputError as error:
+            _say(str(error))
+            raise typer.Exit(_BAD_INPUT) from None
+        except BrokenPipeError:  # the reader of a pipe has left, which is no one's error
+            raise
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            _say(f"{name}{error.strerror or error}. Check the path, its permissions and the space on the disk.")
+            raise typer.Exit(_BAD_INPUT) from None
+        except MemoryError:
+            _say("There is not enough memory for this. Close other programs, or resample the CT to larger voxels.")
+            raise typer.Exit(_BAD_INPUT) from None
+        except KeyboardInterrupt:
+            _say("Interrupted before there was anything to keep. Nothing was written.")
+            raise typer.Exit(_INTERRUPTED) from None
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find where a CT stands in one or more X-ray images (rigid 2D/3D registration).\n\n"
+    "Files are in patient coordinates as DICOM has them (LPS), lengths in millimetres, angles in degrees. "
+    "Start with: xrayct demo",
+)
+for _command in (demo, register, simulate, evaluate):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of `xrayct`."""
+    app(prog_name="xrayct")
+
+
+def _say(message: str) -> None:
+    say(message, "Error: ", "bold red", Console(stderr=True))

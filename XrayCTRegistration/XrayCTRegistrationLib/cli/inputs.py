@@ -1,0 +1,79 @@
+"""The files of a registration, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..geometry import XrayView
+from ..io.carm_files import check_image_size, read_carm
+from ..io.radiographs import read_radiograph
+from ..io.volumes import read_ct, read_image
+from ..volume import Volume
+from ..xray import Radiograph
+from .console import waiting
+
+NO_MASK = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What is registered, and the names it was given by. One radiograph, view and mask per X-ray, in this order."""
+
+    ct: Volume
+    radiographs: tuple[Radiograph, ...]
+    views: tuple[XrayView, ...]
+    masks: tuple[np.ndarray | None, ...]
+    ct_name: str
+    xray_names: tuple[str, ...]
+    geometry_names: tuple[str, ...]
+    mask_names: tuple[str | None, ...]
+
+
+def read_inputs(ct: Path, xrays: Sequence[str], geometries: Sequence[Path], masks: Sequence[str]) -> Inputs:
+    """Read everything, the small files first; InputError names the file that cannot be used.
+
+    masks: one per X-ray, "none" for an X-ray without; or empty.
+    """
+    _check_count("geometry", "--geometry", [str(path) for path in geometries], xrays)
+    if masks:
+        _check_count("mask", "--mask", masks, xrays)
+    mask_names = [None if name == NO_MASK else name for name in masks] or [None] * len(xrays)
+    views = [read_carm(path) for path in geometries]
+    radiographs = [read_radiograph(path) for path in xrays]
+    for radiograph, view, path in zip(radiographs, views, geometries):
+        check_image_size(radiograph, view, path.name)
+    read = [None if name is None else read_mask(Path(name), image) for name, image in zip(mask_names, radiographs)]
+    with waiting(f"Reading {ct.name}"):
+        volume = read_ct(ct)
+    names = tuple(str(path) for path in geometries)
+    return Inputs(
+        volume, tuple(radiographs), tuple(views), tuple(read), str(ct), tuple(xrays), names, tuple(mask_names)
+    )
+
+
+def read_mask(path: Path, radiograph: Radiograph) -> np.ndarray:
+    """A mask (rows, columns), True where its image is not zero; InputError unless it fits the X-ray."""
+    remedy = f"Give a grey image of the size of {radiograph.where}, nonzero where the X-ray may be used."
+    image = read_image(path, remedy)
+    columns, rows = image.GetSize()[:2]
+    if (rows, columns) != radiograph.pixels.shape or image.GetNumberOfPixels() != rows * columns:
+        size = " x ".join(str(length) for length in image.GetSize())
+        raise InputError(f"{path.name}: the mask's size is {size} pixels. {remedy}")
+    mask = sitk.GetArrayViewFromImage(image).reshape(rows, columns, -1).any(axis=-1)
+    if not mask.any():
+        raise InputError(f"{path.name}: the mask is zero everywhere, so nothing of the X-ray is left. {remedy}")
+    return mask
+
+
+def _check_count(what: str, option: str, given: Sequence[str], xrays: Sequence[str]) -> None:
+    if len(given) != len(xrays):
+        raise InputError(
+            f"{len(xrays)} X-ray(s) were given ({', '.join(xrays)}) but {len(given)} {what} file(s) "
+            f"({', '.join(given) or 'none'}). Give {option} once per X-ray, in the same order."
+        )

@@ -1,0 +1,164 @@
+"""`xrayct register`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from .console import facts, files_fact, say, waiting
+from .options import METHOD_HELP, OUTPUT, SEARCH, CtArgument, Device, DeviceOption, Method, SeedOption
+from .output import writable_folder
+
+if TYPE_CHECKING:
+    from ..geometry import Pose
+    from ..registration import RegistrationResult, Settings
+    from .inputs import Inputs
+
+INTERRUPTED = 130
+_WIDE_ROTATION_DEG = 60.0  # standard deviation: reaches a full turn
+_INPUT, _START = "Input", "Start"
+
+
+class PolarityChoice(str, Enum):
+    AUTO = "auto"
+    DARK = "dark"
+    BRIGHT = "bright"
+
+
+def register(
+    ct: CtArgument,
+    xrays: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="XRAY...",
+            help="One or more X-ray images of the same moment: PNG, TIFF, DICOM, NRRD. Frame 12 of a run: cine.dcm:12",
+        ),
+    ],
+    geometry: Annotated[
+        list[Path],
+        typer.Option(
+            "--geometry",
+            "-g",
+            metavar="JSON",
+            help="C-arm geometry of an X-ray. Give it once per X-ray, in the same order.",
+            rich_help_panel=_INPUT,
+        ),
+    ],
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Image that is not zero where an X-ray may be used, to leave out instruments or a hand. Once per "
+            "X-ray, in the same order; 'none' for an X-ray without.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    polarity: Annotated[
+        PolarityChoice,
+        typer.Option(
+            help="How bone looks in the X-rays as stored: dark, as a detector counts, or bright, as radiographs are "
+            "shown. auto asks the DICOM tags, then what fits the CT better.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = PolarityChoice.AUTO,
+    init: Annotated[
+        str,
+        typer.Option(
+            metavar="POSE|center|search",
+            help="Where to begin. A pose file (a transform saved by 3D Slicer); center: the CT's centre at the C-arm's "
+            "isocentre, turned as the CT was scanned; search: the same, with the patient lying in any direction.",
+            rich_help_panel=_START,
+        ),
+    ] = "center",
+    search_rotation: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="DEGREES",
+            help="How far the patient may be turned from the start (standard deviation). Unless given 8 about a pose "
+            "file, 25 about the centre, 60 with --init search.",
+            show_default=False,
+            rich_help_panel=_START,
+        ),
+    ] = None,
+    search_depth: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="MM",
+            help="How far the patient may be from the start, towards or away from the source (standard deviation). "
+            "Unless given 15 about a pose file, else 70.",
+            show_default=False,
+            rich_help_panel=_START,
+        ),
+    ] = None,
+    method: Annotated[Method, typer.Option(help=METHOD_HELP, rich_help_panel=SEARCH)] = Method.AUTO,
+    device: DeviceOption = Device.AUTO,
+    seed: SeedOption = 0,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for pose.tfm, report.json, overlay.png and scene.mrb.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("xrayct-output"),
+) -> None:
+    """Find the pose of a CT that matches one or more X-rays.
+
+    Writes the pose as a transform that 3D Slicer opens, a report, a picture of the overlay to judge it by, and a
+    scene for 3D Slicer. Ctrl-C keeps the best pose found so far.
+
+    Example: xrayct register ct.nii.gz ap.png lateral.png -g ap.json -g lateral.json -o result
+    """
+    folder = writable_folder(output)
+    if init == "search" and method not in (Method.AUTO, Method.SEARCH):
+        raise InputError(f"--init search: the method {method.value} does not search. Use --method auto or search.")
+    with waiting("Starting"):
+        from ..io.poses import read_pose
+        from ..registration import Settings, centered
+        from ..search.global_search import NEAR, SearchRange
+        from ..xray import Polarity
+        from .inputs import read_inputs
+
+    given = None if init in ("center", "search") else read_pose(init)
+    span = NEAR if given else SearchRange(rotation_deg=_WIDE_ROTATION_DEG) if init == "search" else SearchRange()
+    if search_rotation is not None:
+        span = replace(span, rotation_deg=search_rotation)
+    if search_depth is not None:
+        span = replace(span, depth_mm=search_depth)
+    chosen = None if polarity is PolarityChoice.AUTO else Polarity(polarity.value)
+    settings = Settings(method=method.value, search=span, polarity=chosen, device=device.value, seed=seed)
+    inputs = read_inputs(ct, xrays, geometry, mask or [])
+    start = given or centered(inputs.ct, inputs.views)
+    result = registered(inputs, start, settings, init, folder)
+    from .report import FILES, result_facts
+
+    facts([*result_facts(result), files_fact(folder, FILES)])
+
+
+def registered(inputs: Inputs, start: Pose, settings: Settings, init: str, folder: Path) -> RegistrationResult:
+    """Register under progress bars and write the results; on Ctrl-C, write the best pose so far and end the program."""
+    from ..registration import registration_steps
+    from .report import write_interrupted, write_result
+    from .stages import Interrupted, watched
+
+    try:
+        result = watched(registration_steps(inputs.ct, inputs.radiographs, inputs.views, start, settings, inputs.masks))
+        try:
+            with waiting("Drawing the overlay and writing the scene"):
+                write_result(folder, inputs, settings, init, result)
+        except KeyboardInterrupt:
+            raise Interrupted("writing", result.pose) from None
+    except Interrupted as stop:
+        write_interrupted(folder, inputs, settings, init, start, stop.pose, stop.stage)
+        say(f"Interrupted. The best pose so far is in {folder / 'pose.tfm'}.", "Note: ", "yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    return result

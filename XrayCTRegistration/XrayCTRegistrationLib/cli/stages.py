@@ -1,0 +1,70 @@
+"""Runs a registration step by step under progress bars, and keeps the best pose when it is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from ..geometry import Pose
+from ..state import RegistrationState, Steps
+from .console import progress_bars, say
+
+Result = TypeVar("Result")
+
+_NAMES = {
+    "prepare": "Preparing CT and X-rays",
+    "search": "Searching for the pose",
+    "CMA-ES": "Searching nearby (CMA-ES)",
+    "gradient": "Refining",
+    "report": "Judging the result",
+}
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed. stage: in which; pose: the best until then, ct_to_world."""
+
+    def __init__(self, stage: str, pose: Pose) -> None:
+        super().__init__(stage)
+        self.stage = stage
+        self.pose = pose
+
+
+def watched(steps: Steps[Result]) -> Result:
+    """Run steps to their end with a progress bar for each stage; raises Interrupted on Ctrl-C."""
+    announce_compilation()
+    state: RegistrationState | None = None
+    task = None
+    with progress_bars() as bars:
+        try:
+            while True:
+                stage = state.stage if state else None
+                state = next(steps)
+                if state.stage != stage:
+                    if task is not None:
+                        bars.update(task, completed=1, detail="")
+                    task = bars.add_task(_NAMES.get(state.stage, state.stage), total=1, detail="")
+                detail = f"similarity {state.similarity:.3f}" if state.similarity > -1 else ""
+                bars.update(task, completed=min(state.progress, 0.99), detail=detail)
+        except StopIteration as end:
+            if task is not None:
+                bars.update(task, completed=1, detail="")
+            return end.value
+        except KeyboardInterrupt:
+            if state is None:
+                raise
+            raise Interrupted(state.stage, state.pose) from None
+
+
+def announce_compilation() -> None:
+    """Say that the first projection will take longer, where Numba finds no compiled projector on disk."""
+    try:
+        from ..projector import cpu
+    except ImportError:
+        return
+    march = cpu._march_images
+    if march.signatures:  # compiled or loaded by this process
+        return
+    source = Path(cpu.__file__)
+    kept = Path(march.stats.cache_path or source.parent).glob(f"{source.stem}.{march.__name__}-*.nbi")
+    if not any(index.stat().st_mtime >= source.stat().st_mtime for index in kept):
+        say("Compiling the projector for this machine, once: about half a minute.", "Note: ", "cyan")

@@ -1,0 +1,238 @@
+"""Run the cases of an evaluation, one after another or on a Dask cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..io.volumes import read_ct
+from ..metrics import bone_points, pose_error
+from ..registration import METHODS, RegistrationResult, Settings, register
+from ..volume import Volume
+from .protocol import PHOTONS, Case, simulated_case
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
+START = "start"
+_CONNECT_SECONDS = 10.0
+_one_at_a_time = threading.Lock()  # the CPU projector is parallel itself; workers with several threads stay correct
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One row of the table: the error of one method in one case.
+
+    ct: name of the CT's file. case: its number. method: of the registration, or "start" for the pose it began from.
+    The errors are those of `PoseError`. similarity: -1 to 1, at the last resolution; that of "start" is measured where
+    the first method ended. confidence: its level, empty for "start". seconds: wall time of the registration with one
+    thread of torch; the first case also waits for the projector to be compiled.
+    """
+
+    ct: str
+    case: int
+    method: str
+    mtre_mm: float
+    seed_mtre_mm: float
+    mrpd_mm: float
+    rotation_deg: float
+    in_plane_mm: float
+    depth_mm: float
+    similarity: float
+    confidence: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One case of one CT, as it is sent to a worker."""
+
+    ct_path: str
+    number: int
+    methods: tuple[str, ...]
+    seed: int
+    photons: float
+    device: str
+
+
+def evaluate(
+    ct_paths: Sequence[str | Path],
+    cases: int,
+    methods: Sequence[str],
+    seed: int = 0,
+    photons: float = PHOTONS,
+    device: str = "auto",
+    scheduler: str | None = None,
+    on_case: Callable[[list[CaseResult]], None] | None = None,
+) -> list[CaseResult]:
+    """Simulate `cases` X-rays of every CT, register each with every method, and measure the errors.
+
+    ct_paths: files or DICOM folders as `read_ct` takes them. methods: of `METHODS`. photons: a pixel, see
+    `detector_counts`. device: see `projector_for`. scheduler: address of a Dask scheduler (tcp://host:port) to spread
+    the cases over its workers, which need this package and the CTs under the same paths; start them as
+    processes with one thread each (`dask worker ADDRESS --nthreads 1`). on_case: called with the rows of every finished
+    case, in the order they finish.
+
+    Returns the rows sorted by CT, case and method ("start" first), in the order given; but for the seconds they are the
+    same with and without a cluster of like machines. Raises InputError before any work when an argument cannot be used.
+    """
+    tasks = _tasks(ct_paths, cases, methods, seed, photons, device)
+    rows: dict[_Task, list[CaseResult]] = {}
+    for task, of_task in _in_turn(tasks) if scheduler is None else _on_cluster(tasks, scheduler):
+        rows[task] = of_task
+        if on_case is not None:
+            on_case(of_task)
+    return [row for task in tasks for row in rows[task]]
+
+
+def _tasks(
+    ct_paths: Sequence[str | Path], cases: int, methods: Sequence[str], seed: int, photons: float, device: str
+) -> list[_Task]:
+    paths = [Path(path).resolve() for path in ct_paths]
+    for given, path in zip(ct_paths, paths):
+        if not path.exists():
+            raise InputError(f"{given}: there is no such CT. Check the path.")
+    names = [path.name for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"Several CTs are named {twice[0]}, and the table tells CTs by their names. Rename one.")
+    if not paths or cases < 1 or not methods:
+        raise InputError("There is nothing to evaluate. Give at least one CT, one case and one method.")
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise InputError(f"There is no method {unknown[0]!r}. Known are: {', '.join(METHODS)}.")
+    if len(set(methods)) < len(methods):
+        raise InputError(f"A method is named twice in {', '.join(methods)}. Name each once.")
+    if seed < 0 or photons < 1:
+        raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
+    return [_Task(str(path), n, tuple(methods), seed, photons, device) for path in paths for n in range(cases)]
+
+
+def _in_turn(tasks: list[_Task]) -> Iterator[tuple[_Task, list[CaseResult]]]:
+    try:
+        for task in tasks:
+            yield task, _rows(task)
+    finally:
+        _ct_with_targets.cache_clear()
+
+
+def _on_cluster(tasks: list[_Task], scheduler: str) -> Iterator[tuple[_Task, list[CaseResult]]]:
+    with _connected(scheduler) as client:
+        from dask.distributed import KilledWorker, as_completed
+
+        futures = client.map(_rows_on_worker, tasks, pure=False)  # not from memory: seconds are measured
+        task_of = dict(zip(futures, tasks))
+        for future in as_completed(futures, loop=client.loop):
+            task = task_of[future]
+            try:
+                rows = future.result()
+            except KilledWorker:
+                raise InputError(
+                    f"{Path(task.ct_path).name}, case {task.number}: Dask workers died over it, most likely for want "
+                    "of memory. Give each worker 3 GB, or run without a scheduler."
+                ) from None
+            except CancelledError:
+                raise InputError(
+                    f"{scheduler}: the connection to the Dask scheduler was lost. See that it runs, and evaluate again."
+                ) from None
+            except ImportError as error:
+                raise InputError(
+                    f"The Dask workers cannot run a case ({error}). Install the same XrayCTRegistration there as here."
+                ) from None
+            yield task, rows
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
+    """A client of a scheduler that has workers; InputError within bounded time otherwise."""
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise InputError(
+            "A scheduler needs Dask, which is not installed. Install XrayCTRegistration[evaluation], or leave the "
+            "scheduler out to run one case after another."
+        ) from None
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, asyncio.TimeoutError):
+        raise InputError(
+            f"{scheduler}: no Dask scheduler answers there. Check the address (tcp://host:port, as `dask scheduler` "
+            "prints it), or leave the scheduler out to run one case after another."
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError):
+            raise InputError(
+                f"{scheduler}: the Dask scheduler has no workers. Start some: dask worker {scheduler} --nthreads 1"
+            ) from None
+        yield client
+
+
+def _rows_on_worker(task: _Task) -> list[CaseResult]:
+    """The rows of a case on one core, since the other cores are other workers'."""
+    with suppress(ImportError):  # without Numba, torch alone projects
+        import numba
+
+        numba.set_num_threads(1)  # of this Python thread alone
+    return _rows(task)
+
+
+def _rows(task: _Task) -> list[CaseResult]:
+    """The start and every method of one case; the same on every worker but for the seconds."""
+    path = Path(task.ct_path)
+    with _one_at_a_time:
+        ct, points = _ct_with_targets(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
+        case = simulated_case(ct, path.name, task.number, task.seed, task.photons)
+        with _one_torch_thread():  # after a simulation: Numba, starting its threads, sets the number of torch's too
+            results = {method: _registered(ct, case, method, task) for method in task.methods}
+    rows: list[CaseResult] = []
+    for method, (result, seconds) in results.items():
+        if not rows:
+            errors = asdict(pose_error(case.start, case.true, points, case.view, ct.center))
+            rows.append(CaseResult(case.ct, case.number, START, **errors, similarity=result.similarity_before))
+        errors = asdict(pose_error(result.pose, case.true, points, case.view, ct.center))
+        judged = {"similarity": result.similarity, "confidence": result.confidence.level, "seconds": seconds}
+        rows.append(CaseResult(case.ct, case.number, method, **errors, **judged))
+    return rows
+
+
+def _registered(ct: Volume, case: Case, method: str, task: _Task) -> tuple[RegistrationResult, float]:
+    """The result of one method, and its wall time in seconds."""
+    settings = Settings(method=method, device=task.device, seed=task.seed)
+    clock = time.perf_counter()
+    try:
+        result = register(ct, [case.radiograph], [case.view], case.start, settings)
+    except InputError as error:
+        raise InputError(f"{case.ct}, case {case.number}: {error}") from None
+    return result, time.perf_counter() - clock
+
+
+@lru_cache(maxsize=1)
+def _ct_with_targets(path: str, _changed: int) -> tuple[Volume, np.ndarray]:
+    """A CT and its bone points, kept for the next case of the same file."""
+    ct = read_ct(path)
+    return ct, bone_points(ct)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Sums over several threads round otherwise than over one, and Dask gives its workers one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,202 @@
+"""Green edges of the posed CT's DRR on the X-ray: what a person judges a registration by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from .geometry import Pose, XrayView
+from .projector import Projector, projector_for
+from .volume import WATER_ATTENUATION_PER_MM, Volume, attenuation, prepared
+from .xray import XrayImage
+
+EDGE_PX = 480  # longest side that edges are sought at: fine enough for a cortex, coarse enough to be seen when shown
+_BLUR_SHARE, _LEAST_LENGTH_SHARE = 0.005, 0.08  # of the DRR's longest side
+_WEAK_PERCENT, _STRONG_PERCENT = 72.0, 88.0  # of the gradients inside the shadow: to follow, and to begin, an edge
+_SHADOW_SHARE = 1e-3  # of the steepest gradient; less is empty beam
+_BONE_GAIN = 0.5  # faint bone gets its edge beside strong gas and skin
+_BONE_FROM, _BONE_TO = 1.12, 1.25  # attenuation relative to water, 120 to 250 HU
+_GREY_PERCENTS = (0.5, 99.7)
+_OUTSIDE_MASK = 0.15  # brightness
+_RIM_SHARE = 0.04  # of the longest side: a collimator's rim, much denser than anatomy, must not set the window
+_GREEN = np.array([40.0, 235.0, 80.0])
+
+_COARSE_PX = 96  # enough to see where a CT's shadow lies
+_SHADOW_MARGIN, _LEAST_FIELD, _MOST_FIELD = 1.6, 0.25, 0.75  # sides of the field shown: of the shadow, of the X-ray
+
+_GAP_PX, _TITLE_PX, _NAME_PX, _FONT_PX = 8, 26, 26, 15
+_BACKGROUND, _TITLE_GREY, _NAME_GREY = (18, 18, 18), (235, 235, 235), (165, 165, 165)
+_TITLES = ("X-ray", "Start", "Result", "DRR at the result")
+
+
+@dataclass(frozen=True, eq=False)
+class OverlayView:
+    """One X-ray to be shown: its name, its line integrals with their mask, and its geometry."""
+
+    name: str
+    image: XrayImage
+    view: XrayView
+
+
+def overlay_projector(ct: Volume, device: str = "cpu") -> Projector:
+    """A projector for DRRs whose edges are drawn: of a CT in Hounsfield units, with bone brought out a little."""
+    volume = attenuation(prepared(ct))
+    excess = volume.array * np.float32(1 / WATER_ATTENUATION_PER_MM)
+    excess -= np.float32(_BONE_FROM)
+    excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
+    np.clip(excess, 0, _BONE_GAIN, out=excess)
+    excess += 1
+    return projector_for(Volume(volume.array * excess, volume.ijk_to_world), device)
+
+
+def overlay_drr(projector: Projector, view: XrayView, pose: Pose) -> np.ndarray:
+    """The DRR (rows, columns) of a view at the resolution that its edges look good at; see `edge_view`."""
+    return projector.images(torch.from_numpy(pose.matrix.copy())[None], edge_view(view))[0].cpu().numpy()
+
+
+def edge_view(view: XrayView, longest_px: int = EDGE_PX) -> XrayView:
+    """The same field with square pixels, the longest side longest_px of them."""
+    size_mm = np.array(view.size_px) * view.pixel_spacing_mm
+    size_px = np.maximum(1, np.round(longest_px * size_mm / size_mm.max())).astype(int)
+    scale = np.array(view.size_px) / size_px
+    to_fine = np.diag([*scale, 1.0, 1.0])
+    to_fine[:2, 3] = (scale - 1) / 2
+    return XrayView(view.source, view.pixel_to_world @ to_fine, (int(size_px[0]), int(size_px[1])), view.isocenter)
+
+
+def edges(drr: np.ndarray) -> np.ndarray:
+    """Where a DRR (rows, columns) has edges, one pixel wide: bool (rows, columns).
+
+    Canny (1986): ridges of the blurred DRR's gradient, followed from strong ones through weaker ones. Blur and the
+    least length are shares of the image, the thresholds percentiles of the DRR's own gradients.
+    """
+    longest = max(drr.shape)
+    sigma = max(1.0, _BLUR_SHARE * longest)
+    image = np.asarray(drr, dtype=np.float32)
+    down, right = (ndimage.gaussian_filter(image, sigma, order=order, mode="nearest") for order in ((1, 0), (0, 1)))
+    steepness = np.hypot(down, right)
+    shadow = steepness[steepness > _SHADOW_SHARE * steepness.max()]
+    if not shadow.size:
+        return np.zeros(drr.shape, bool)
+    weak, strong = np.percentile(shadow, (_WEAK_PERCENT, _STRONG_PERCENT))
+    here = np.indices(drr.shape, dtype=np.float32)
+    across = np.stack([down, right]) / np.maximum(steepness, 1e-20)
+    ahead, behind = (
+        ndimage.map_coordinates(steepness, here + sign * across, order=1, mode="nearest") for sign in (1, -1)
+    )
+    ridges = (steepness >= ahead) & (steepness > behind) & (steepness >= weak)
+    labels, count = ndimage.label(ridges, np.ones((3, 3)))
+    numbers = np.arange(count + 1)
+    kept = ndimage.maximum(steepness, labels, numbers) >= strong
+    kept &= ndimage.sum_labels(ridges, labels, numbers) >= _LEAST_LENGTH_SHARE * longest
+    kept[0] = False
+    return kept[labels]
+
+
+def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
+    """The X-ray in grey, bone bright, with the DRR's edges in green: uint8 (rows, columns, 3), the X-ray's size.
+
+    drr: of the same field at any resolution. Finer than the X-ray it is reduced first; from a coarser one the lines
+    come out as wide as its pixels, so that they can still be seen when a large image is shown small.
+    """
+    return _with_edges(grey_image(image), drr)
+
+
+def grey_image(image: XrayImage) -> np.ndarray:
+    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
+    longest = max(image.mask.shape)
+    every = -(-longest // EDGE_PX)  # enough pixels for a percentile
+    values, mask = image.line_integrals[::every, ::every], image.mask[::every, ::every]
+    inner = ndimage.binary_erosion(mask, iterations=max(1, round(_RIM_SHARE * longest / every)), border_value=1)
+    low, high = np.percentile(values[inner if inner.any() else mask], _GREY_PERCENTS)
+    return _windowed(image.line_integrals, low, high, np.where(image.mask, 1.0, _OUTSIDE_MASK))
+
+
+def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Pose, result: Pose) -> np.ndarray:
+    """Every X-ray, with the edges at the start and at the result, and the DRR there, side by side; a row per X-ray.
+
+    projector: of `overlay_projector`. A CT of a small part of the X-ray is shown enlarged, with its surroundings.
+    Returns uint8 (rows, columns, 3).
+    """
+    from PIL import Image, ImageDraw, ImageFont  # not needed by a live overlay
+
+    rows = [_panels(projector, item, start, result) for item in views]
+    font = ImageFont.load_default(_FONT_PX)
+    width = max(row[0].shape[1] for row in rows) + _GAP_PX
+    height = sum(_NAME_PX + row[0].shape[0] for row in rows) + _TITLE_PX + _GAP_PX
+    figure = Image.new("RGB", (width * len(_TITLES) + _GAP_PX, height), _BACKGROUND)
+    draw = ImageDraw.Draw(figure)
+    for column, title in enumerate(_TITLES):
+        draw.text((_GAP_PX + column * width, _GAP_PX), title, _TITLE_GREY, font)
+    top = _TITLE_PX
+    for item, row in zip(views, rows):
+        draw.text((_GAP_PX, top + 5), item.name, _NAME_GREY, font)
+        top += _NAME_PX
+        for column, panel in enumerate(row):
+            figure.paste(Image.fromarray(panel), (_GAP_PX + column * width, top))
+        top += row[0].shape[0]
+    return np.asarray(figure)
+
+
+def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) -> list[np.ndarray]:
+    """The four pictures of a row, uint8 (rows, columns, 3)."""
+    from PIL import Image
+
+    first, size_px = _field_about_shadow(projector, item.view, (start, result))
+    view = item.view.cropped(first, size_px)
+    grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
+    grey = np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))
+    before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
+    drr = _windowed(after, *np.percentile(after, _GREY_PERCENTS))
+    return [_rgb(grey), _with_edges(grey, before), _with_edges(grey, after), _rgb(drr)]
+
+
+def _field_about_shadow(
+    projector: Projector, view: XrayView, poses: Sequence[Pose]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First pixel and size (column, row) of the part of a view about the CT's shadow at all poses, of the view's
+    proportions; the whole view where that is most of it."""
+    coarse = edge_view(view, _COARSE_PX)
+    matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses]))
+    shadow = (projector.images(matrices, coarse) > 0).any(dim=0).cpu().numpy()
+    whole = (0, 0), view.size_px
+    if not shadow.any():
+        return whole
+    lines, columns = (np.flatnonzero(shadow.any(axis=axis)) for axis in (1, 0))
+    first, last = (np.array([columns[k], lines[k]]) for k in (0, -1))
+    share = max(_LEAST_FIELD, _SHADOW_MARGIN * float(((last + 1 - first) / coarse.size_px).max()))
+    if share > _MOST_FIELD:
+        return whole
+    size = np.ceil(share * np.array(view.size_px)).astype(int)
+    middle = (first + last + 1) / 2 / coarse.size_px * view.size_px
+    corner = np.clip(np.round(middle - size / 2).astype(int), 0, view.size_px - size)
+    return (int(corner[0]), int(corner[1])), (int(size[0]), int(size[1]))
+
+
+def _with_edges(grey: np.ndarray, drr: np.ndarray) -> np.ndarray:
+    if max(drr.shape) > max(grey.shape):
+        drr = _resampled(drr, grey.shape)
+    alpha = edges(drr).astype(np.float32)
+    if drr.shape != grey.shape:
+        alpha = np.minimum(1.5 * _resampled(alpha, grey.shape), 1)
+    below = grey.astype(np.float32)[..., None]
+    return np.rint(below + alpha[..., None] * (_GREEN - below)).astype(np.uint8)
+
+
+def _rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _windowed(values: np.ndarray, low: float, high: float, brightness: np.ndarray | float = 1.0) -> np.ndarray:
+    shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    return np.rint(255 * brightness * shares).astype(np.uint8)
+
+
+def _resampled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Linearly interpolated so that the outer borders of both images coincide; float32."""
+    factors = np.array(shape) / array.shape
+    return ndimage.zoom(array.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
