@@ -1,1 +1,39 @@
-"""Rigid registration of a CT to X-ray images, without qt, slicer or MRML."""
+"""Rigid registration of a CT to X-ray images, without qt, slicer or MRML.
+
+    from XrayCTRegistrationLib import Settings, register
+    from XrayCTRegistrationLib.io.volumes import read_ct
+
+Names below are loaded when they are first used, so that importing the package alone needs nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "InputError": "errors",
+    "Pose": "geometry",
+    "XrayView": "geometry",
+    "view_from_carm": "geometry",
+    "Volume": "volume",
+    "Polarity": "xray",
+    "Radiograph": "xray",
+    "RegistrationResult": "registration",
+    "Settings": "registration",
+    "centered": "registration",
+    "register": "registration",
+    "registration_steps": "registration",
+    "RegistrationState": "state",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

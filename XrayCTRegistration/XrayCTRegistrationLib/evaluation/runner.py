@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..errors import InputError
 from ..io.volumes import read_ct
 from ..metrics import bone_points, pose_error
 from ..registration import METHODS, RegistrationResult, Settings, register
+from ..search.global_search import SearchRange
 from ..volume import Volume
 from .protocol import PHOTONS, Case, simulated_case
 
@@ -196,8 +196,7 @@ def _rows(task: _Task) -> list[CaseResult]:
     with _one_at_a_time:
         ct, points = _ct_with_targets(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
         case = simulated_case(ct, path.name, task.number, task.seed, task.photons)
-        with _one_torch_thread():  # after a simulation: Numba, starting its threads, sets the number of torch's too
-            results = {method: _registered(ct, case, method, task) for method in task.methods}
+        results = {method: _registered(ct, case, method, task) for method in task.methods}
     rows: list[CaseResult] = []
     for method, (result, seconds) in results.items():
         if not rows:
@@ -211,7 +210,7 @@ def _rows(task: _Task) -> list[CaseResult]:
 
 def _registered(ct: Volume, case: Case, method: str, task: _Task) -> tuple[RegistrationResult, float]:
     """The result of one method, and its wall time in seconds."""
-    settings = Settings(method=method, device=task.device, seed=task.seed)
+    settings = Settings(method=method, search=SearchRange(), device=task.device, seed=task.seed)
     clock = time.perf_counter()
     try:
         result = register(ct, [case.radiograph], [case.view], case.start, settings)
@@ -225,14 +224,3 @@ def _ct_with_targets(path: str, _changed: int) -> tuple[Volume, np.ndarray]:
     """A CT and its bone points, kept for the next case of the same file."""
     ct = read_ct(path)
     return ct, bone_points(ct)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Sums over several threads round otherwise than over one, and Dask gives its workers one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import cma
+import warnings
+
 import numpy as np
 import torch
 
@@ -10,6 +11,10 @@ from ..geometry import Pose
 from ..levels import Problem
 from ..similarity import similarity
 from ..state import RegistrationState, Steps
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it misses matplotlib, which only its plots need
+    import cma
 
 _RENDERED_PIXELS_AT_ONCE = 24_000
 # pixels along the longest side, first deviation as a share of the search range, population, generations

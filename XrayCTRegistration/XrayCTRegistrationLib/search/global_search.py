@@ -100,7 +100,8 @@ def sampled_poses(
     """Round `number` of poses about the start, turned and moved in depth by a normal distribution, quasi-random
     (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
-    uniform = qmc.Sobol(4, seed=seed).random((number + 1) * count)[number * count :]
+    last = (number + 1) * count
+    uniform = qmc.Sobol(4, seed=seed).random_base2((last - 1).bit_length())[last - count : last]
     normal = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6))
     poses = []
     for *turns, depth in normal:

@@ -1,0 +1,403 @@
+"""Registration of simulated X-rays with a known answer: accuracy, odd geometry, the stepper, bad input, confidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from XrayCTRegistrationLib import registration
+from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_euler, view_from_carm
+from XrayCTRegistrationLib.metrics import PoseError, bone_points, mtre_mm, pose_error
+from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.registration import Settings, centered, register, registration_steps
+from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
+from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
+from XrayCTRegistrationLib.volume import Volume
+from XrayCTRegistrationLib.xray import Polarity, Radiograph
+
+PHOTONS = 20_000.0
+SPACING_MM = 3.0
+# Degrees about the C-arm's columns, rows and depth axes, then mm along them, from the start to the truth.
+NEAR_BY, MODERATE, FAR = (3, -2, 3, 4, -3, 6), (6, -5, 7, 8, -6, 15), (20, -18, 30, 25, -20, 50)
+GRADIENT = Settings(method="gradient")
+
+
+@pytest.fixture(scope="module")
+def ct() -> Volume:
+    return synthetic_spine(0, spacing_mm=SPACING_MM, size_mm=(240.0, 200.0, 220.0))
+
+
+@pytest.fixture(scope="module")
+def view() -> XrayView:
+    return carm_view()
+
+
+@pytest.fixture(scope="module")
+def true(ct, view) -> Pose:
+    return away(centered(ct, [view]), ct, view, MODERATE)
+
+
+@pytest.fixture(scope="module")
+def radiograph(ct, view, true) -> Radiograph:
+    return xray(ct, view, true)
+
+
+def carm_view(pixels: int = 64, **changes) -> XrayView:
+    """A view of 205 mm, in pixels of 3.2 mm unless there are more of them, which keeps a registration near a second."""
+    size = 204.8 / pixels
+    carm = {"source_to_detector_mm": 1000, "source_to_isocenter_mm": 700, "pixel_spacing_mm": [size, size]}
+    return view_from_carm({**carm, "image_size_px": [pixels, pixels], **changes})
+
+
+def away(start: Pose, ct: Volume, view: XrayView, motion: tuple[float, ...]) -> Pose:
+    turn = view.axes @ rotation_from_euler(np.radians(motion[:3])) @ view.axes.T
+    return Pose.about(start.apply(ct.center), turn, view.axes @ np.array(motion[3:], float)) @ start
+
+
+def xray(ct: Volume, view: XrayView, pose: Pose, photons: float = PHOTONS) -> Radiograph:
+    """What a detector counts; sampled twice as finely as the registration does, so that the two differ a little."""
+    integrals = line_integrals(ct, view, pose, step_mm=SPACING_MM / 2)
+    return Radiograph(detector_counts(integrals, photons, np.random.default_rng(0)), "xray.png", Polarity.DARK)
+
+
+def error(ct: Volume, pose: Pose, true: Pose, view: XrayView) -> PoseError:
+    return pose_error(pose, true, bone_points(ct), view, ct.center)
+
+
+# --- accuracy
+
+
+@pytest.mark.parametrize("method", ["gradient", "auto"])
+def test_a_moderate_start_ends_at_the_true_pose(ct, method) -> None:
+    view = carm_view(128)
+    start = centered(ct, [view])
+    true = away(start, ct, view, MODERATE)
+    result = register(ct, [xray(ct, view, true)], [view], start, Settings(method=method))
+    found = error(ct, result.pose, true, view)
+    # Turns and shifts across the ray move a pixel of 1.1 mm visibly; depth by 1 mm scales the image by 1/700 only.
+    assert found.rotation_deg < 0.3
+    assert found.in_plane_mm < 0.3
+    assert found.depth_mm < 2.0
+    assert found.mtre_mm < 2.0
+    assert result.similarity > result.similarity_before + 0.1
+    assert result.confidence.level == "high"
+    assert result.moved_deg == pytest.approx((true @ start.inverse()).rotation_angle_deg(), abs=0.3)
+    assert result.moved_mm == pytest.approx(np.linalg.norm(MODERATE[3:]), abs=2.0)
+    assert "prepare" in result.seconds
+    assert "gradient" in result.seconds
+
+
+def test_cmaes_ends_at_the_true_pose_from_a_near_start(ct) -> None:
+    view = carm_view(48)  # thousands of DRRs
+    start = centered(ct, [view])
+    true = away(start, ct, view, NEAR_BY)
+    result = register(ct, [xray(ct, view, true)], [view], start, Settings(method="cmaes"))
+    found = error(ct, result.pose, true, view)
+    assert found.rotation_deg < 0.5
+    assert found.mtre_mm < 2.0
+    assert list(result.seconds) == ["prepare", "CMA-ES", "gradient", "report"]
+
+
+def test_the_search_finds_a_pose_42_degrees_and_60_mm_away(ct, view) -> None:
+    start = centered(ct, [view])
+    true = away(start, ct, view, FAR)
+    result = register(ct, [xray(ct, view, true)], [view], settings=Settings(method="auto"))
+    found = error(ct, result.pose, true, view)
+    assert (true @ start.inverse()).rotation_angle_deg() > 40
+    assert found.rotation_deg < 1.0
+    assert found.in_plane_mm < 1.0
+    assert found.mtre_mm < 10.0  # the right valley; its floor is flat in depth with pixels and voxels this coarse
+    # The descent alone does not get there, so it was the search.
+    alone = register(ct, [xray(ct, view, true)], [view], settings=GRADIENT)
+    assert error(ct, alone.pose, true, view).mtre_mm > 20
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "expected"),
+    [(False, None, SearchRange()), (True, None, NEAR), (True, SearchRange(3, 4, 5), SearchRange(3, 4, 5))],
+)
+def test_the_search_stays_near_a_start_that_was_given_unless_told_otherwise(
+    ct, view, radiograph, monkeypatch, given, asked, expected
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def search(problem, span, seed):
+        assert span == expected
+        raise Reached
+
+    monkeypatch.setattr(registration, "global_search", search)
+    with pytest.raises(Reached):
+        register(ct, [radiograph], [view], centered(ct, [view]) if given else None, Settings(search=asked))
+
+
+def test_two_views_find_the_depth_that_one_leaves_open(ct) -> None:
+    views = [carm_view(), carm_view(view="LAT")]
+    start = centered(ct, views)
+    true = away(start, ct, views[0], MODERATE)
+    images = [xray(ct, one, true, photons=3000) for one in views]
+    alone = error(ct, register(ct, images[:1], views[:1], start, GRADIENT).pose, true, views[0])
+    both = error(ct, register(ct, images, views, start, GRADIENT).pose, true, views[0])
+    assert both.depth_mm < 0.5  # the depth of one view is in the plane of the other
+    assert both.depth_mm < alone.depth_mm
+    assert both.mtre_mm < 0.5
+
+
+# --- copies of one CT on other grids
+
+
+def flipped(ct: Volume) -> Volume:
+    """Columns and slices in reverse order."""
+    reverse = np.diag([-1.0, 1.0, -1.0, 1.0])
+    reverse[0, 3], reverse[2, 3] = ct.size[0] - 1, ct.size[2] - 1
+    return Volume(ct.array[::-1, :, ::-1], ct.ijk_to_world @ reverse)
+
+
+def permuted(ct: Volume) -> Volume:
+    """Slices for columns, columns for rows, rows for slices."""
+    order = np.eye(4)[:, [2, 0, 1, 3]]  # the new i, j, k run along the old k, i, j
+    return Volume(ct.array.transpose(1, 2, 0), ct.ijk_to_world @ order)
+
+
+def resampled(ct: Volume, turn_deg: tuple[float, ...], spacing_mm: tuple[float, ...]) -> Volume:
+    """The same content, linear between voxels, on a turned grid that encloses the CT."""
+    axes = rotation_from_euler(np.radians(turn_deg)) * np.array(spacing_mm)
+    corners = np.linalg.solve(axes, (ct.corners() - ct.center).T)
+    half = np.ceil(np.abs(corners).max(axis=1)).astype(int)
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = axes, ct.center - axes @ half
+    k, j, i = np.indices(tuple(2 * half[::-1] + 1))
+    world = np.stack([i, j, k], axis=-1) @ axes.T + matrix[:3, 3]
+    indices = (world - ct.ijk_to_world[:3, 3]) @ np.linalg.inv(ct.ijk_to_world[:3, :3]).T
+    array = map_coordinates(ct.array.astype(np.float32), np.moveaxis(indices[..., ::-1], -1, 0), order=1, cval=-1000)
+    return Volume(array, matrix)
+
+
+COPIES = {
+    "flipped": flipped,
+    "permuted": permuted,
+    "oblique": lambda ct: resampled(ct, (20, -15, 30), (3.0, 3.0, 3.0)),
+    "anisotropic": lambda ct: resampled(ct, (0, 0, 0), (2.0, 2.5, 4.0)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_of_the_ct_on_another_grid_registers_to_the_same_world_pose(ct, view, true, radiograph, name) -> None:
+    copy = COPIES[name](ct)
+    points = bone_points(ct)[::500]
+    indices = np.round((points - copy.ijk_to_world[:3, 3]) @ np.linalg.inv(copy.ijk_to_world[:3, :3]).T).astype(int)
+    i, j, k = indices.T
+    assert np.median(copy.array[k, j, i]) > 150  # bone is where it was
+    views = [view, carm_view(view="LAT")]  # two, so that no direction is left to chance
+    images = [radiograph, xray(ct, views[1], true)]
+    found = error(ct, register(copy, images, views, centered(ct, views), GRADIENT).pose, true, view)
+    assert found.rotation_deg < 0.5
+    assert found.mtre_mm < 0.75  # a copy half a voxel off would miss by 1.5 mm
+
+
+# --- geometry
+
+GEOMETRIES = {
+    "pixels of 2.4 x 4 mm": {"pixel_spacing_mm": [4.0, 2.4], "image_size_px": [84, 50]},
+    "principal point 20 and 14 pixels off": {"principal_point_px": [51.5, 17.5]},
+    "mirrored detector": {"view": "AP"},
+    "C-arm turned 35 and tilted 20 degrees": {"primary_angle_deg": 35, "secondary_angle_deg": -20},
+    "isocentre elsewhere": {"isocenter_mm": [150, -80, 900]},
+    "all of it": {
+        "view": "LAT",
+        "primary_angle_deg": -20,
+        "secondary_angle_deg": 12,
+        "pixel_spacing_mm": [2.6, 3.4],
+        "principal_point_px": [25.0, 38.5],
+        "isocenter_mm": [-30, 60, 40],
+    },
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_unusual_geometry_registers_as_well(ct, name) -> None:
+    carm = GEOMETRIES[name]
+    # Two views of the kind, so that no direction is left to chance.
+    views = [carm_view(**{**carm, "primary_angle_deg": carm.get("primary_angle_deg", 0) + turn}) for turn in (0, 90)]
+    start = centered(ct, views)
+    np.testing.assert_allclose(start.apply(ct.center), views[0].isocenter, atol=1e-9)
+    true = away(start, ct, views[0], MODERATE)
+    result = register(ct, [xray(ct, view, true) for view in views], views, start, GRADIENT)
+    found = error(ct, result.pose, true, views[0])
+    assert found.rotation_deg < 0.5
+    assert found.mtre_mm < 0.75  # a quarter of a pixel
+
+
+# --- the stepper
+
+
+def test_the_same_seed_gives_the_same_pose_to_the_last_bit(ct, view, radiograph) -> None:
+    start = centered(ct, [view])
+    one, other = (register(ct, [radiograph], [view], start, Settings(seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(one.pose.matrix, other.pose.matrix)
+    assert one.similarity == other.similarity
+
+
+def test_the_same_seed_gives_the_same_generations_of_cmaes_and_another_seed_others(ct, view, radiograph) -> None:
+    def pose(seed: int) -> np.ndarray:
+        steps = registration_steps(ct, [radiograph], [view], settings=Settings(method="cmaes", seed=seed))
+        for _ in range(30):
+            state = next(steps)
+        steps.close()
+        return state.pose.matrix
+
+    np.testing.assert_array_equal(pose(3), pose(3))
+    assert not np.allclose(pose(3), pose(4))
+
+
+@pytest.mark.parametrize(
+    ("method", "stages"),
+    [
+        ("gradient", ["prepare", "gradient", "report"]),
+        ("auto", ["prepare", "search", "gradient", "report"]),
+        ("search", ["prepare", "search", "report"]),
+    ],
+)
+def test_states_tell_stage_and_progress_and_never_show_a_worse_pose(ct, view, true, radiograph, method, stages) -> None:
+    start = centered(ct, [view])
+    states = list(registration_steps(ct, [radiograph], [view], start, Settings(method=method)))
+    assert list(dict.fromkeys(state.stage for state in states)) == stages
+    assert all(0 <= state.progress <= 1 for state in states)
+    for stage in stages:
+        own = [state for state in states if state.stage == stage]
+        assert (np.diff([state.progress for state in own]) >= 0).all()
+        for earlier, later in pairwise(own):
+            # "prepare" compares nothing; -1 stands at the start of a resolution, until the first comparison there.
+            assert stage == "prepare" or later.similarity >= earlier.similarity or later.similarity == -1
+    points = bone_points(ct)
+    assert mtre_mm(points, states[-1].pose, true) < 0.2 * mtre_mm(points, start, true)
+
+
+@pytest.mark.parametrize("steps_taken", [1, 8])
+def test_closing_early_leaves_the_best_pose_and_torchs_threads_as_they_were(
+    ct, view, true, radiograph, steps_taken
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        start = centered(ct, [view])
+        steps = registration_steps(ct, [radiograph], [view], start, GRADIENT)
+        for _ in range(steps_taken):
+            state = next(steps)
+        steps.close()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    points = bone_points(ct)
+    assert mtre_mm(points, state.pose, true) <= mtre_mm(points, start, true)
+
+
+def test_an_error_restores_torchs_threads(ct, view, radiograph) -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(InputError):
+        register(ct, [radiograph], [view, view])
+    assert torch.get_num_threads() == before
+
+
+# --- polarity, masks, confidence
+
+
+@pytest.mark.parametrize("kind", ["counts", "logarithm, bright bone", "logarithm, dark bone"])
+def test_the_ct_tells_the_polarity_of_an_image_whose_file_does_not(ct, view, true, radiograph, kind) -> None:
+    logarithm = -np.log(np.maximum(radiograph.pixels, 0.5) / PHOTONS)
+    unknown, expected = {
+        "counts": (Radiograph(radiograph.pixels), Polarity.DARK),
+        "logarithm, bright bone": (Radiograph(logarithm), Polarity.BRIGHT),
+        "logarithm, dark bone": (Radiograph(5 - logarithm, logarithmic=True), Polarity.DARK),
+    }[kind]
+    result = register(ct, [unknown], [view], centered(ct, [view]), GRADIENT)
+    assert result.polarities == (expected,)
+    assert error(ct, result.pose, true, view).mtre_mm < 2.0
+
+
+def plated(radiograph: Radiograph) -> tuple[Radiograph, np.ndarray]:
+    """A metal plate over a fifth of the X-ray, and the mask that leaves it out."""
+    mask = np.ones(radiograph.pixels.shape, np.uint8)
+    mask[22:48, 10:42] = 0
+    return replace(radiograph, pixels=np.where(mask > 0, radiograph.pixels, 2.0).astype(np.float32)), mask
+
+
+def test_what_a_mask_covers_does_not_matter(ct, view, radiograph) -> None:
+    occluded, mask = plated(radiograph)
+    start = centered(ct, [view])
+    poses = [register(ct, [one], [view], start, GRADIENT, [mask]).pose for one in (radiograph, occluded)]
+    np.testing.assert_allclose(poses[0].matrix, poses[1].matrix, atol=1e-3)  # mm; the grey scale's floor moves a little
+
+
+def test_a_mask_over_a_metal_plate_rescues_the_registration(ct, view, true, radiograph) -> None:
+    occluded, mask = plated(radiograph)
+    start = centered(ct, [view])
+    without, masked = (
+        error(ct, register(ct, [occluded], [view], start, GRADIENT, [one]).pose, true, view) for one in (None, mask)
+    )
+    assert masked.mtre_mm < 2.0
+    assert without.mtre_mm > 3 * masked.mtre_mm  # the plate does disturb
+
+
+def test_an_xray_that_shows_nothing_of_the_ct_gives_low_confidence(ct, view) -> None:
+    pixels = np.random.default_rng(0).poisson(1000, view.size_px[::-1]).astype(np.float32)
+    noise = Radiograph(pixels, polarity=Polarity.DARK)
+    result = register(ct, [noise], [view], centered(ct, [view]), GRADIENT)
+    assert result.confidence.level == "low"
+    assert result.confidence.reason
+
+
+# --- bad input
+
+
+def shifted(pose: Pose, shift_mm: np.ndarray) -> Pose:
+    return Pose.from_parts(np.eye(3), shift_mm) @ pose
+
+
+BAD_INPUT = {
+    "no X-ray": (dict(radiographs=[], views=[]), ["no X-ray", "at least one"]),
+    "two geometries for one X-ray": (dict(views=2), ["1 X-rays", "2 geometries"]),
+    "two masks for one X-ray": (dict(masks=[None, None]), ["2 masks"]),
+    "the size contradicts the geometry": (dict(pixels=(64, 50)), ["xray.png", "50 x 64", "64 x 64"]),
+    "a mask of another size": (dict(masks=[np.ones((3, 3))]), ["xray.png", "mask", "3"]),
+    "an empty mask": (dict(masks=[np.zeros((64, 64))]), ["xray.png", "mask", "Widen"]),
+    "the CT outside the view": (dict(across=600.0), ["xray.png", "outside", "isocentre"]),
+    "the CT behind the source": (dict(along=-1500.0), ["xray.png", "behind", "initial pose"]),
+    "an unknown method": (dict(settings=Settings(method="magic")), ["'magic'", "auto", "gradient", "cmaes"]),
+    "an X-ray of one grey": (dict(pixels=(64, 64)), ["xray.png", "every pixel"]),
+    "an X-ray with NaN": (dict(nan=True), ["xray.png", "not finite"]),
+    "a CT of one value": (dict(ct=lambda ct: replace(ct, array=np.zeros_like(ct.array))), ["every voxel"]),
+    "a CT with NaN": (dict(ct=lambda ct: replace(ct, array=np.full(ct.array.shape, np.nan))), ["CT", "not finite"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_named_with_a_remedy(ct, view, radiograph, name) -> None:
+    change, words = BAD_INPUT[name]
+    start = centered(ct, [view])
+    shift = view.axes @ np.array([change.get("across", 0.0), 0.0, change.get("along", 0.0)])
+    pixels = np.full(change["pixels"], 7.0, np.float32) if "pixels" in change else radiograph.pixels.copy()
+    if "nan" in change:
+        pixels[3, 4] = np.nan
+    with pytest.raises(InputError) as caught:
+        register(
+            change.get("ct", lambda same: same)(ct),
+            change.get("radiographs", [replace(radiograph, pixels=pixels)]),
+            [view] * change["views"] if isinstance(change.get("views"), int) else change.get("views", [view]),
+            shifted(start, shift),
+            change.get("settings", GRADIENT),
+            change.get("masks"),
+        )
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_a_gpu_that_is_not_there_is_named_with_a_remedy(ct, view, radiograph) -> None:
+    with pytest.raises(InputError, match=r"cuda.*Choose the device cpu"):
+        register(ct, [radiograph], [view], settings=Settings(device="cuda"))
