@@ -9,7 +9,7 @@ import numpy as np
 from .levels import Level
 from .search.descent import Descended
 
-_UNALIKE, _DOUBTFUL = 0.3, 0.6
+_UNALIKE, _DOUBTFUL = 0.3, 0.85
 _AMBIGUOUS = 0.02
 _UNCERTAIN_MM = 3.0
 _CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one

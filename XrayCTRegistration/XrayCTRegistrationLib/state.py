@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, eq=False)
 class RegistrationState:
     """stage: its name. progress: of that stage, 0 to 1. pose: the best so far, ct_to_world. similarity: its value,
-    comparable within a stage only, since every stage compares at its own resolution."""
+    comparable within one resolution only, and -1 until it is known at a new one."""
 
     stage: str
     progress: float

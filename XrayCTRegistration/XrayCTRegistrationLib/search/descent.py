@@ -11,11 +11,13 @@ import torch
 from ..geometry import Pose, XrayView
 from ..levels import Level
 from ..projector import Projector
-from ..similarity import gauss_newton, robust_weights
+from ..similarity import gauss_newton, robust_weights, similarity
 
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
+_DEPTH_ROUNDS = 4
+_DEPTH_STEPS_MM = (-12.0, -6.0, -3.0, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
 
 
@@ -62,14 +64,39 @@ def descend(
     return best
 
 
+def descend_in_depth(
+    level: Level, start: Pose, center: np.ndarray, iterations: int
+) -> Generator[Descended, None, Descended]:
+    """As `descend`, then from the best of several depths along the first view's ray through the CT's isocentre, and
+    again, while that gains.
+
+    In depth the similarity hardly changes, and the noise of the interpolation's derivative makes Gauss-Newton believe
+    in a much steeper curvature there than there is: its steps are far too short.
+    """
+    best = yield from descend(level, start, center, iterations)
+    ray = center - level.fixed[0].view.source
+    ray = ray / np.linalg.norm(ray)
+    for _ in range(_DEPTH_ROUNDS):
+        poses = [best.pose.moved(np.concatenate([np.zeros(3), step * ray]), center) for step in _DEPTH_STEPS_MM]
+        values = np.zeros(len(poses))
+        for index, pose in enumerate(poses):
+            for fixed in level.fixed:
+                image = yield from _rendered(level.projector, pose, fixed.view, best)
+                values[index] += float(similarity(fixed, image[None])) / len(level.fixed)
+        if values.max() <= best.similarity:
+            break
+        best = yield from _at_least(best, descend(level, poses[values.argmax()], center, iterations))
+    return best
+
+
 def descend_robustly(
     level: Level, start: Pose, center: np.ndarray, iterations: int, rounds: int = 2
 ) -> Generator[Descended, None, Descended]:
-    """As `descend`, then again with pixels that do not fit (instruments, beads, other bones) weighted down.
+    """As `descend_in_depth`, then again with pixels that do not fit (instruments, beads, other bones) weighted down.
 
     Iteratively reweighted least squares with Cauchy weights.
     """
-    best = yield from descend(level, start, center, iterations)
+    best = yield from descend_in_depth(level, start, center, iterations)
     for _ in range(rounds):
         fixed = []
         for item in level.fixed:
@@ -77,6 +104,16 @@ def descend_robustly(
             fixed.append(replace(item, weights=robust_weights(item, image)))
         best = yield from descend(replace(level, fixed=tuple(fixed)), best.pose, center, iterations)
     return best
+
+
+def _at_least(best: Descended, steps: Generator[Descended, None, Descended]) -> Generator[Descended, None, Descended]:
+    """A descent that yields the better of `best` and its own."""
+    while True:
+        try:
+            one = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield max(best, one, key=lambda scored: scored.similarity)
 
 
 def _linearised(

@@ -25,7 +25,7 @@ _LOCAL_SHARE = 0.5
 _MATCH_PIXELS, _REFINE_PIXELS = 32, 64  # along the longest side that the views see
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 256, 6, 12
 _FIRST_ITERATIONS, _LAST_ITERATIONS = 8, 20
-_CONVINCING = 0.95  # a similarity that no wrong pose was seen to reach at this resolution
+_CONVINCING = 0.98  # a similarity that no wrong pose was seen to reach at this resolution
 _AGREEING = 3  # so many refined candidates at one pose end the search
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 
@@ -65,7 +65,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
     pixel_mm = extent_mm / _REFINE_PIXELS
     refining = problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm)
     pool: list[Descended] = []
-    best = yield from _refined(problem, refining, problem.start, _LAST_ITERATIONS, 0.0, None)
+    best = yield from _held(problem, refining, span, problem.start, _LAST_ITERATIONS, 0.0, None)
     for number in range(_MOST_ROUNDS):
         progress = number / _MOST_ROUNDS
         if best.similarity > _CONVINCING:
@@ -74,24 +74,34 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
         for ranked in candidates:  # noqa: B007
             yield RegistrationState("search", progress, best.pose, best.similarity)
         for candidate, _ in ranked[:_REFINED_A_ROUND]:
-            refined = yield from _refined(problem, refining, candidate, _FIRST_ITERATIONS, progress, best)
-            if span.holds(*problem.motion(refined.pose)):
-                pool.append(refined)
-                best = max(best, refined, key=lambda one: one.similarity)
-        best = yield from _refined(problem, refining, best.pose, _LAST_ITERATIONS, progress, best)
+            refined = yield from _held(problem, refining, span, candidate, _FIRST_ITERATIONS, progress, best)
+            pool.append(refined)
+            best = max(best, refined, key=lambda one: one.similarity)
+        best = yield from _held(problem, refining, span, best.pose, _LAST_ITERATIONS, progress, best)
         if sum(problem.distance_mm(one.pose, best.pose) < _SAME_POSE_MM for one in pool) >= _AGREEING:
             break
     others = [one.similarity for one in pool if problem.distance_mm(one.pose, best.pose) > _OTHER_POSE_MM]
     return Found(best.pose, best.similarity, max(others, default=None))
 
 
-def _refined(
-    problem: Problem, level: Level, pose: Pose, iterations: int, progress: float, best: Descended | None
+def _held(
+    problem: Problem,
+    level: Level,
+    span: SearchRange,
+    pose: Pose,
+    iterations: int,
+    progress: float,
+    best: Descended | None,
 ) -> Steps[Descended]:
-    """A pose after a short descent; the states show the best pose of all."""
-    steps = descend(level, pose, problem.center(pose), iterations, 1e-5)
+    """A pose after a short descent, or as it was where that leaves the range; the states show the best of all."""
     shown, value = (best.pose, best.similarity) if best else (pose, -1.0)
-    return (yield from reported(steps, "search", progress, shown, value))
+    steps = descend(level, pose, problem.center(pose), iterations, 1e-5)
+    end = yield from reported(steps, "search", progress, shown, value)
+    if span.holds(*problem.motion(end.pose)):
+        return end
+    if best is not None and best.pose is pose:
+        return best
+    return (yield from reported(descend(level, pose, problem.center(pose), 0), "search", progress, shown, value))
 
 
 def sampled_poses(
