@@ -111,7 +111,7 @@ def test_the_search_finds_a_pose_42_degrees_and_60_mm_away(ct, view) -> None:
     assert (true @ start.inverse()).rotation_angle_deg() > 40
     assert found.rotation_deg < 1.0
     assert found.in_plane_mm < 1.0
-    assert found.mtre_mm < 10.0  # the right valley; its floor is flat in depth with pixels and voxels this coarse
+    assert found.mtre_mm < 2.0  # nearly all of it depth, where 1 mm scales the image by 1/700
     # The descent alone does not get there, so it was the search.
     alone = register(ct, [xray(ct, view, true)], [view], settings=GRADIENT)
     assert error(ct, alone.pose, true, view).mtre_mm > 20

@@ -25,10 +25,11 @@ class Confidence:
     expected_error_mm: float
 
 
-def confidence(result: Descended, level: Level, similarity: float, runner_up_gap: float | None) -> Confidence:
+def confidence(result: Descended, level: Level, runner_up_gap: float | None, strayed: bool) -> Confidence:
     """How far to trust a descended pose.
 
     runner_up_gap: by how much the pose is more similar than the best clearly different one, None if none was tried.
+    strayed: whether the descent led out of the range that was to be searched.
     The expected error is the Gauss-Newton covariance, the residual's variance over the effective number of pixels.
     """
     pixels = sum(float(fixed.weights.sum()) for fixed in level.fixed)
@@ -36,6 +37,9 @@ def confidence(result: Descended, level: Level, similarity: float, runner_up_gap
     covariance = variance * np.linalg.pinv(result.matrix, rcond=1e-9, hermitian=True)
     turn, shift = np.trace(covariance[:3, :3]), np.trace(covariance[3:, 3:])
     expected_mm = float(np.sqrt(max(shift + turn * 50.0**2 * 2 / 3, 0.0)))
+    similarity = result.similarity
+    if strayed:
+        return Confidence("low", "the images fit better farther away than the search may go", expected_mm)
     if similarity < _UNALIKE:
         return Confidence("low", f"X-ray and DRR are hardly alike (similarity {similarity:.2f})", expected_mm)
     if runner_up_gap is not None and runner_up_gap < _AMBIGUOUS:

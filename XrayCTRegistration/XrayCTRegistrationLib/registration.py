@@ -53,6 +53,10 @@ class Settings:
     device: str = "auto"
     seed: int = 0
 
+    @property
+    def span(self) -> SearchRange:
+        return self.search or SearchRange()
+
 
 @dataclass(frozen=True, eq=False)
 class RegistrationResult:
@@ -77,6 +81,7 @@ class _Outcome:
 
     pose: Pose
     runner_up_gap: float | None = None
+    strayed: bool = False  # the descent left the range of the search
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -140,7 +145,7 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
 
 
 def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    found = yield from global_search(problem, settings.search or SearchRange(), settings.seed)
+    found = yield from global_search(problem, settings.span, settings.seed)
     outcome.pose = found.pose
     if found.runner_up is not None:
         outcome.runner_up_gap = found.similarity - found.runner_up
@@ -151,15 +156,18 @@ def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Non
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them."""
+    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them. Where it leaves
+    the range of the search, the image does not hold the pose, and the pose stays as it was."""
+    pose = outcome.pose
     for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
-        pixel_mm = problem.extent_mm(outcome.pose) / pixels
-        level = problem.level(outcome.pose, pixel_mm, 1.5 * pixel_mm)
-        steps = descend(level, outcome.pose, problem.center(outcome.pose), _COARSE_ITERATIONS)
-        outcome.pose = (yield from reported(steps, "gradient", 0.0, outcome.pose)).pose
-    level = _finest(problem, outcome.pose)
-    steps = descend_robustly(level, outcome.pose, problem.center(outcome.pose), _FINEST_ITERATIONS)
-    outcome.pose = (yield from reported(steps, "gradient", 0.5, outcome.pose)).pose
+        pixel_mm = problem.extent_mm(pose) / pixels
+        steps = descend(problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS)
+        pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
+    steps = descend_robustly(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
+    pose = (yield from reported(steps, "gradient", 0.5, pose)).pose
+    outcome.strayed = not settings.span.holds(*problem.motion(pose))
+    if not outcome.strayed:
+        outcome.pose = pose
 
 
 _Stage = Callable[[Problem, _Outcome, Settings], Steps[None]]
@@ -231,7 +239,7 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
         similarity=end.similarity,
         moved_deg=moved_deg,
         moved_mm=moved_mm,
-        confidence=confidence(end, level, end.similarity, outcome.runner_up_gap),
+        confidence=confidence(end, level, outcome.runner_up_gap, outcome.strayed),
         polarities=polarities,
         seconds=outcome.seconds,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar
 
 from ..geometry import Pose
@@ -57,14 +56,7 @@ def watched(steps: Steps[Result]) -> Result:
 
 def announce_compilation() -> None:
     """Say that the first projection will take longer, where Numba finds no compiled projector on disk."""
-    try:
-        from ..projector import cpu
-    except ImportError:
-        return
-    march = cpu._march_images
-    if march.signatures:  # compiled or loaded by this process
-        return
-    source = Path(cpu.__file__)
-    kept = Path(march.stats.cache_path or source.parent).glob(f"{source.stem}.{march.__name__}-*.nbi")
-    if not any(index.stat().st_mtime >= source.stat().st_mtime for index in kept):
+    from ..projector import must_compile
+
+    if must_compile():
         say("Compiling the projector for this machine, once: about half a minute.", "Note: ", "cyan")

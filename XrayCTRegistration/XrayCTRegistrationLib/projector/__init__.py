@@ -62,6 +62,15 @@ def _compiled_for_cpu() -> Callable[[Volume, float], Projector] | None:
     return CpuProjector
 
 
+def must_compile() -> bool:
+    """Whether the first projection on the CPU will have to be compiled first, for some seconds."""
+    if _compiled_for_cpu() is None:
+        return False
+    from .cpu import is_compiled
+
+    return not is_compiled()
+
+
 @cache
 def warm_up() -> None:
     """Compile the CPU projector, or load it, and start its threads: some seconds the first time, then nothing.

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -243,3 +244,13 @@ def _march_jacobian(values, origins, steps, offsets, step_mm, scale, world_to_ij
                 xp, xq = lever[p] + start_mm * dp, lever[q] + start_mm * dq
                 torque = xp * g0q - xq * g0p + step_mm * (dp * g1q - dq * g1p)
                 jacobian[b, axis, row, column] = -factor * torque
+
+
+def is_compiled() -> bool:
+    """Whether this process has compiled or loaded the marches, or Numba's cache on disk holds them newer than this
+    file."""
+    if _march_images.signatures:
+        return True
+    source = Path(__file__)
+    kept = Path(_march_images.stats.cache_path or source.parent).glob(f"{source.stem}.{_march_images.__name__}-*.nbi")
+    return any(index.stat().st_mtime >= source.stat().st_mtime for index in kept)

@@ -16,7 +16,7 @@ from ..similarity import gauss_newton, robust_weights, similarity
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
-_DEPTH_ROUNDS = 4
+_DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-5
 _DEPTH_STEPS_MM = (-12.0, -6.0, -3.0, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
 
@@ -83,7 +83,7 @@ def descend_in_depth(
             for fixed in level.fixed:
                 image = yield from _rendered(level.projector, pose, fixed.view, best)
                 values[index] += float(similarity(fixed, image[None])) / len(level.fixed)
-        if values.max() <= best.similarity:
+        if values.max() <= best.similarity + _DEPTH_GAIN:
             break
         best = yield from _at_least(best, descend(level, poses[values.argmax()], center, iterations))
     return best
