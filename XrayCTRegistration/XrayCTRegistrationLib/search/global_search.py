@@ -40,8 +40,9 @@ class SearchRange:
     in_plane_mm: float = 70.0
 
     def holds(self, motion_deg: float, motion_mm: float) -> bool:
-        """Whether a pose this far from the start can be the truth: nothing beyond four deviations is."""
-        return motion_deg <= 4 * self.rotation_deg and motion_mm <= 4 * self.depth_mm
+        """Whether a pose this far from the start can be the truth: nothing beyond four deviations is, but 10 degrees
+        and the largest shift across the ray always are."""
+        return motion_deg <= max(4 * self.rotation_deg, 10) and motion_mm <= max(4 * self.depth_mm, self.in_plane_mm)
 
 
 NEAR = SearchRange(rotation_deg=8.0, depth_mm=15.0, in_plane_mm=20.0)  # about a start that somebody gave
