@@ -238,7 +238,7 @@ BAD = {
     "CT with infinity": ("inf.nrrd", lambda name: _write_ct(name, _spoiled(np.inf)), 0, "Export it again"),
     "label map as CT": (
         "map.nrrd",
-        lambda name: _write_ct(name, np.arange(729.0).reshape(9, 9, 9)),
+        lambda name: _write_ct(name, np.arange(729.0).reshape(9, 9, 9) % 118),
         0,
         "rescale slope",
     ),

@@ -87,7 +87,7 @@ def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
         raise InputError(f"{where}: the CT holds values that are not finite (NaN or infinite). Export it again.")
     if low == high:
         raise InputError(f"{where}: every voxel of the CT is {low:g}, so there is nothing to register.")
-    if high <= _BODY_HU or (low >= 0 and high < 50):
+    if high <= _BODY_HU or (low >= 0 and high < 200):  # neither air nor bone
         raise InputError(
             f"{where}: values from {low:g} to {high:g} are not Hounsfield units (air -1000, water 0, bone above 200). "
             "Load the CT with its rescale slope and intercept; a label map or normalised image does not do."
