@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.extending import intrinsic
 
 from .compiled_code import is_kept, kept_on_disk
@@ -62,7 +63,7 @@ _march = compiled_march(numba.njit(**_options), _corners, _add)
 _integral, _derivatives, _spread, _spread_slopes = _march
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _draw(values, size, rays, step_mm, scale, images):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
@@ -76,7 +77,7 @@ def _draw(values, size, rays, step_mm, scale, images):
             )
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
@@ -97,7 +98,7 @@ def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
             jacobian[b, c, 5, row, column] = scale * tz
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
     """Every slab of planes is filled by one thread, from all rays in order: no locks, and the same sums every time."""
     batch, channels, rows, columns = amounts.shape
@@ -116,7 +117,7 @@ def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
                         )
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _gather_slopes_into_volume(amounts, rays, fields, step_mm, size, slabs, values):
     batch, channels, rows, columns = amounts.shape
     size_k, size_j, size_i = size
