@@ -6,6 +6,8 @@ in one load. Volumes of float32 and float64 serve training and tests.
 
 from __future__ import annotations
 
+import contextlib
+
 import numba
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from .kernels import StoredVolume, checked_size, quantisation
 from .march import compiled_march
 
 _SLABS_A_THREAD = 4
+_CHUNKS_A_THREAD = 8  # of image rows: rows beside the patient are done at once, and no thread shall be left with those
 
 # Sums may be reordered, which is what lets a march run in vector registers; the order is fixed by the compiled code.
 _options = {"fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy", "nogil": True}
@@ -153,7 +156,8 @@ class CpuKernels:
 
     def draw(self, volume: StoredVolume, rays: torch.Tensor, step_mm: float, size_px: tuple[int, int]) -> torch.Tensor:
         images = _empty_images(volume, rays, size_px)
-        _draw(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images)
+        with _in_chunks(images):
+            _draw(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images)
         return torch.from_numpy(images)
 
     def draw_with_jacobian(
@@ -162,7 +166,8 @@ class CpuKernels:
         images = _empty_images(volume, rays, size_px)
         batch, channels, rows, columns = images.shape
         jacobian = np.empty((batch, channels, 6, rows, columns), images.dtype)
-        _draw_with_jacobian(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian)
+        with _in_chunks(images):
+            _draw_with_jacobian(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian)
         return torch.from_numpy(images), torch.from_numpy(jacobian)
 
     def spread(
@@ -190,6 +195,12 @@ class CpuKernels:
 def _empty_images(volume: StoredVolume, rays: torch.Tensor, size_px: tuple[int, int]) -> np.ndarray:
     dtype = np.float32 if volume.values.dtype == np.uint16 else volume.values.dtype
     return np.empty((len(rays), len(volume.values), size_px[1], size_px[0]), dtype)
+
+
+def _in_chunks(images: np.ndarray) -> contextlib.AbstractContextManager:
+    """Numba deals rows out to its threads in chunks."""
+    rows = images[..., 0].size
+    return numba.parallel_chunksize(max(1, rows // (_CHUNKS_A_THREAD * numba.get_num_threads())))
 
 
 def _slabs(size: tuple[int, int, int]) -> int:
