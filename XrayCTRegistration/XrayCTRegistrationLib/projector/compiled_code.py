@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -52,8 +53,8 @@ def is_kept(*functions: Callable) -> bool:
 
 
 def _on_disk(function: Callable) -> bool:
-    folder = function.stats.cache_path
-    return folder is not None and any(Path(folder).glob(f"*.{function.__name__}-*.nbi"))
+    folder, python = function.stats.cache_path, f"py{sys.version_info.major}{sys.version_info.minor}"
+    return folder is not None and any(Path(folder).glob(f"*.{function.__name__}-*.{python}.nbi"))
 
 
 @contextlib.contextmanager

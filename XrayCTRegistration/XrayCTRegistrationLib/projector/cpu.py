@@ -152,7 +152,8 @@ class CpuKernels:
         return StoredVolume(values.reshape(1, -1), size, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
-        return StoredVolume(values.detach().contiguous().flatten(1).numpy(), checked_size(values.shape))
+        size = checked_size(values.shape)
+        return StoredVolume(values.detach().contiguous().flatten(1).numpy(), size)
 
     def draw(self, volume: StoredVolume, rays: torch.Tensor, step_mm: float, size_px: tuple[int, int]) -> torch.Tensor:
         images = _empty_images(volume, rays, size_px)

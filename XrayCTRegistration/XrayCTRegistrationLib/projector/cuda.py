@@ -169,8 +169,8 @@ class CudaKernels:
         return StoredVolume((self._array(tensor).view(uint32),), size, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
-        values = values.detach().contiguous()
-        return StoredVolume(self._channels(values), checked_size(values.shape))
+        size = checked_size(values.shape)
+        return StoredVolume(self._channels(values.detach().contiguous()), size)
 
     def draw(self, volume: StoredVolume, rays: torch.Tensor, step_mm: float, size_px: tuple[int, int]) -> torch.Tensor:
         images = self._empty_images(volume, rays, size_px)
