@@ -20,7 +20,7 @@ from .confidence import Confidence, confidence
 from .errors import InputError
 from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
-from .projector import warm_up
+from .projector import device_for, warm_up
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_robustly
 from .search.global_search import NEAR, SearchRange, global_search
@@ -119,11 +119,7 @@ def registration_steps(
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"The device {settings.device} was asked for, but PyTorch finds no CUDA GPU here. Choose the device cpu or "
-            "auto, or install the NVIDIA driver and a PyTorch with CUDA."
-        )
+    device_for(settings.device)  # an InputError before anything else
     if settings.search is None:
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)

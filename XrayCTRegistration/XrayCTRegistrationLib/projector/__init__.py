@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..geometry import XrayView
 from ..volume import Volume
 from .differentiable import VolumeTensor, project
@@ -27,9 +28,20 @@ from .kernels import Kernels
 from .quantised import QuantisedProjector
 from .reference import ReferenceProjector
 
-__all__ = ["Projector", "VolumeTensor", "kernels_for", "must_compile", "project", "projector_for", "warm_up"]
+__all__ = [
+    "Projector",
+    "VolumeTensor",
+    "device_for",
+    "kernels_for",
+    "must_compile",
+    "project",
+    "projector_for",
+    "warm_up",
+]
 
 log = logging.getLogger(__name__)
+
+_NEEDED = {"cpu": "Numba", "cuda": "numba-cuda"}
 
 
 class Projector(Protocol):
@@ -50,11 +62,11 @@ class Projector(Protocol):
 
 
 def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = None) -> Projector:
-    """The fastest projector of an attenuation volume on a device: "auto", "cpu", "cuda" or another torch device.
+    """The fastest projector of an attenuation volume on a device, see `device_for`.
 
     step_mm: distance between samples; the smallest voxel spacing unless given.
     """
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = device_for(device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
     kernels = kernels_for(chosen)
     if kernels is None:
@@ -62,23 +74,38 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
     return QuantisedProjector(volume, step_mm, kernels)
 
 
+def device_for(name: str) -> torch.device:
+    """The torch device of a name: "cpu", "cuda", another of torch's, or "auto": a GPU where one can be used at its full
+    speed, else the CPU. Raises InputError where a GPU was asked for and there is none."""
+    if name == "auto":
+        gpu = torch.cuda.is_available() and kernels_for(torch.device("cuda")) is not None
+        return torch.device("cuda" if gpu else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            f"The device {name} was asked for, but PyTorch finds no CUDA GPU here. Choose the device cpu or auto, or "
+            "install the NVIDIA driver and a PyTorch with CUDA."
+        )
+    return torch.device(name)
+
+
 @cache  # so that a warning comes once, not for every volume
 def kernels_for(device: torch.device) -> Kernels | None:
     """The compiled marches of a device; None where there are none, and the torch reference draws."""
+    if device.type not in ("cpu", "cuda"):
+        log.warning("On %s, DRRs are made by the slower torch reference: no compiled projector runs there.", device)
+        return None
     try:
         if device.type == "cpu":
             from .cpu import CpuKernels
 
             return CpuKernels()
-        if device.type == "cuda":
-            from .cuda import CudaKernels
+        from .cuda import CudaKernels
 
-            return CudaKernels(device)
+        return CudaKernels(device)
     except ImportError as error:
-        log.warning("No compiled projector for %s (%s): DRRs are made by the slower torch reference.", device, error)
+        needed = _NEEDED[device.type]
+        log.warning("Without %s, %s has the slower torch reference only (%s).", needed, device, error)
         return None
-    log.warning("There is no compiled projector for %s: DRRs are made by the slower torch reference.", device)
-    return None
 
 
 def must_compile() -> bool:
