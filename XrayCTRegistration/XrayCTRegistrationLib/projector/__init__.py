@@ -8,28 +8,28 @@ exact ones of that sum.
     march            one pixel's march, written once
     cpu, cuda        the march compiled for all pixels of a batch
     differentiable   `project`: the marches as torch differentiates them
-    quantised        projectors of one prepared volume, for registration
+    quantised        volumes of 16 bits and projectors of them, for registration
+    selection        which march runs on which device
 """
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from ..errors import InputError
 from ..geometry import XrayView
 from ..volume import Volume
 from .differentiable import VolumeTensor, project
-from .kernels import Kernels
-from .quantised import QuantisedProjector
+from .quantised import QuantisedProjector, QuantisedVolume
 from .reference import ReferenceProjector
+from .selection import device_for, kernels_for, must_compile
 
 __all__ = [
     "Projector",
+    "QuantisedVolume",
     "VolumeTensor",
     "device_for",
     "kernels_for",
@@ -38,10 +38,6 @@ __all__ = [
     "projector_for",
     "warm_up",
 ]
-
-log = logging.getLogger(__name__)
-
-_NEEDED = {"cpu": "Numba", "cuda": "numba-cuda"}
 
 
 class Projector(Protocol):
@@ -68,53 +64,9 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
     """
     chosen = device_for(device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
-    kernels = kernels_for(chosen)
-    if kernels is None:
+    if kernels_for(chosen) is None:
         return ReferenceProjector(volume, step_mm, chosen)
-    return QuantisedProjector(volume, step_mm, kernels)
-
-
-def device_for(name: str) -> torch.device:
-    """The torch device of a name: "cpu", "cuda", another of torch's, or "auto": a GPU where one can be used at its full
-    speed, else the CPU. Raises InputError where a GPU was asked for and there is none."""
-    if name == "auto":
-        gpu = torch.cuda.is_available() and kernels_for(torch.device("cuda")) is not None
-        return torch.device("cuda" if gpu else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"The device {name} was asked for, but PyTorch finds no CUDA GPU here. Choose the device cpu or auto, or "
-            "install the NVIDIA driver and a PyTorch with CUDA."
-        )
-    return torch.device(name)
-
-
-@cache  # so that a warning comes once, not for every volume
-def kernels_for(device: torch.device) -> Kernels | None:
-    """The compiled marches of a device; None where there are none, and the torch reference draws."""
-    if device.type not in ("cpu", "cuda"):
-        log.warning("On %s, DRRs are made by the slower torch reference: no compiled projector runs there.", device)
-        return None
-    try:
-        if device.type == "cpu":
-            from .cpu import CpuKernels
-
-            return CpuKernels()
-        from .cuda import CudaKernels
-
-        return CudaKernels(device)
-    except ImportError as error:
-        needed = _NEEDED[device.type]
-        log.warning("Without %s, %s has the slower torch reference only (%s).", needed, device, error)
-        return None
-
-
-def must_compile() -> bool:
-    """Whether the first projection on the CPU will have to be compiled first, for some seconds."""
-    if kernels_for(torch.device("cpu")) is None:
-        return False
-    from .cpu import is_compiled
-
-    return not is_compiled()
+    return QuantisedProjector(QuantisedVolume.of(volume, device), step_mm)
 
 
 @cache
@@ -123,9 +75,9 @@ def warm_up() -> None:
 
     Numba sets the number of torch's threads as it starts its own, so whoever sets that must do it afterwards.
     """
-    if (kernels := kernels_for(torch.device("cpu"))) is None:
+    if kernels_for(torch.device("cpu")) is None:
         return
-    projector = QuantisedProjector(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), 1.0, kernels)
+    projector = projector_for(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), "cpu")
     view = XrayView(np.array([0.0, 0.0, -9.0]), np.eye(4), (2, 2))
     projector.images(torch.eye(4, dtype=torch.float64)[None], view)
     projector.images_with_jacobian(torch.eye(4, dtype=torch.float64)[None], view, torch.zeros(3))
