@@ -1,0 +1,108 @@
+"""X-ray CT Registration: the module as 3D Slicer loads it. What it does is in XrayCTRegistrationLib.
+
+Nothing here imports a package that does not come with 3D Slicer: such packages are installed when a button needs them.
+"""
+
+import sys
+from typing import Annotated
+
+import slicer
+from slicer import (
+    vtkMRMLLinearTransformNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+)
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# Reloading the module must reload the library too.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTRegistrationLib"]:
+    del sys.modules[_name]
+
+from XrayCTRegistrationLib.panel.choices import BonePolarity, Device, Method, SearchScope  # noqa: E402
+
+
+class XrayCTRegistration(ScriptedLoadableModule):
+    """What the module is called, where it is found, and who made it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("X-ray CT Registration")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        parent.dependencies = []
+        parent.contributors = ["The XrayCTRegistration developers"]
+        parent.helpText = _(
+            "<p>Finds where a CT stands in one or more X-ray images: rigid 2D/3D registration. The result is the linear "
+            "transform that carries the CT.</p>"
+            "<ol><li>Choose a CT and one to three X-rays, or press <i>Load sample</i>.</li>"
+            "<li>Check the geometry of each X-ray.</li>"
+            "<li>Bring the CT roughly into place, or leave that to the search.</li>"
+            "<li>Press <i>Register</i>.</li>"
+            "<li>Look at the green edges and at the confidence before you trust the result.</li></ol>"
+            "<p>Not a medical device.</p>"
+        )
+        parent.acknowledgementText = _(
+            "<p>If you use this module, please cite it and the paper whose problem and protocol it takes up: M. Chen, "
+            "Z. Zhang, S. Gu, Z. Ge, Y. Kong, <i>Fully Differentiable Correlation-Driven 2D/3D Registration for X-ray "
+            "to CT Image Fusion</i>, IEEE ISBI 2024.</p>"
+        )
+
+
+@parameterNodeWrapper
+class XrayCTRegistrationParameterNode:
+    """What the panel's widgets hold, saved with the scene. Geometry, initial pose and result are with the X-ray and
+    pose nodes."""
+
+    ct: vtkMRMLScalarVolumeNode
+    xray1: vtkMRMLScalarVolumeNode
+    xray2: vtkMRMLScalarVolumeNode
+    xray3: vtkMRMLScalarVolumeNode
+    pose: vtkMRMLLinearTransformNode
+    ctLandmarks: vtkMRMLMarkupsFiducialNode
+    xray1Landmarks: vtkMRMLMarkupsFiducialNode
+    xray2Landmarks: vtkMRMLMarkupsFiducialNode
+    xray3Landmarks: vtkMRMLMarkupsFiducialNode
+    method: Method = Method.AUTO
+    device: Device = Device.AUTO
+    polarity: BonePolarity = BonePolarity.AUTO
+    searchRange: SearchScope = SearchScope.WIDE
+    seed: Annotated[int, WithinRange(0, 999999)] = 0
+    liveOverlay: bool = True
+    showBone: bool = True
+
+
+class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Keeps the panel and the parameter node together through the life of module and scene."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self) -> None:
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/XrayCTRegistration.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = XrayCTRegistrationLogic()
+
+
+class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
+    """The module without its panel, for scripts."""
+
+    def getParameterNode(self) -> XrayCTRegistrationParameterNode:
+        return XrayCTRegistrationParameterNode(super().getParameterNode())
+
+
+class XrayCTRegistrationTest(ScriptedLoadableModuleTest):
+    """The journeys of Testing/Python, run from the panel's Reload and Test."""
