@@ -128,7 +128,7 @@ def registration_steps(
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
     outcome = _Outcome(start)
-    with _torch_on_one_thread():
+    with torch_on_one_thread():
         with outcome.timed("prepare"):
             yield RegistrationState("prepare", 0.0, start, float("nan"))
             problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
@@ -246,7 +246,7 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
 
 
 @contextlib.contextmanager
-def _torch_on_one_thread() -> Iterator[None]:
+def torch_on_one_thread() -> Iterator[None]:
     """Torch's share of the work is small images; its threads and those of the CPU projector would wait for each
     other, which made a registration many times slower on two busy cores."""
     warm_up()
