@@ -28,6 +28,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTR
     del sys.modules[_name]
 
 from XrayCTRegistrationLib.panel.choices import BonePolarity, Device, Method, SearchScope  # noqa: E402
+from XrayCTRegistrationLib.panel.panel import Panel  # noqa: E402
 
 
 class XrayCTRegistration(ScriptedLoadableModule):
@@ -87,6 +88,8 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self._parameterNode = None
+        self._guiTag = None
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -95,6 +98,49 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = XrayCTRegistrationLogic()
+        self.panel = Panel(self.ui, self.resourcePath("requirements.txt"))
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def cleanup(self) -> None:
+        """Called when the application closes, and before the module is reloaded."""
+        self.removeObservers()
+        self.setParameterNode(None)
+
+    def enter(self) -> None:
+        """Called when the user opens the module; a registration may be running since an earlier visit."""
+        if self._parameterNode is None:
+            self.setParameterNode(self.logic.getParameterNode())
+        elif self._guiTag is None:
+            self._guiTag = self._parameterNode.connectGui(self.ui)
+
+    def exit(self) -> None:
+        """Called when the user opens another module. Edges go on following the CT, and a registration goes on."""
+        if self._parameterNode is not None and self._guiTag is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self._guiTag = None
+
+    def onSceneStartClose(self, caller, event) -> None:
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event) -> None:
+        if self.parent.isEntered:
+            self.setParameterNode(self.logic.getParameterNode())
+
+    def onSceneEndImport(self, caller, event) -> None:
+        self.panel.update()
+
+    def setParameterNode(self, parameterNode) -> None:
+        """Show a parameter node, or none."""
+        if self._parameterNode is not None:
+            self.panel.detach()
+            self.exit()
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.panel.attach(parameterNode)
 
 
 class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
@@ -102,6 +148,40 @@ class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> XrayCTRegistrationParameterNode:
         return XrayCTRegistrationParameterNode(super().getParameterNode())
+
+    def loadSample(self):
+        """Add a synthetic CT and two simulated X-rays to the scene; returns them, and the true pose, as
+        `XrayCTRegistrationLib.mrml.sample.Sample`."""
+        from XrayCTRegistrationLib.mrml.sample import sample_steps
+        from XrayCTRegistrationLib.state import finished
+
+        return finished(sample_steps(slicer.mrmlScene))
+
+    def setGeometry(self, xrayNode, carm) -> None:
+        """Stand an X-ray at its detector.
+
+        carm: the path of a C-arm JSON file, or a mapping of its entries without image_size_px.
+        """
+        from XrayCTRegistrationLib.geometry.entries import USER, Entry
+        from XrayCTRegistrationLib.mrml.geometry import read_geometry, set_entries
+
+        if hasattr(carm, "items"):
+            set_entries(xrayNode, {name: Entry(value, USER) for name, value in carm.items()})
+        else:
+            read_geometry(xrayNode, carm)
+
+    def register(self, ctNode, xrayNodes, transformNode=None, progress=None, **settings):
+        """Register a CT to X-rays that stand at their detectors, and wait for the result.
+
+        transformNode: the start, and then the pose; one is made unless it is given or the CT is under one.
+        progress: called with the state after every step; return False to cancel.
+        settings: of `XrayCTRegistrationLib.Settings`, such as method="auto", device="cpu", seed=0.
+        Returns a `RegistrationResult`, None when cancelled. Needs torch, numba and cma: the panel installs them.
+        """
+        from XrayCTRegistrationLib import Settings
+        from XrayCTRegistrationLib.mrml.scripted import register_nodes
+
+        return register_nodes(ctNode, xrayNodes, transformNode, Settings(**settings), progress)
 
 
 class XrayCTRegistrationTest(ScriptedLoadableModuleTest):

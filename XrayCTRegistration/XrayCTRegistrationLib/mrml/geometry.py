@@ -25,6 +25,11 @@ from .xrays import forget_geometry, has_geometry, own_view, place_at_detector, r
 
 _RECORD, _CALIBRATION = "XrayCTRegistration.CArm", "XrayCTRegistration.Calibration"
 _MOVED = "image orientation"
+_NAMES = {
+    "source_to_detector_mm": "distance from source to detector",
+    "source_to_isocenter_mm": "distance from source to isocentre",
+    "pixel_spacing_mm": "pixel spacing",
+}
 
 
 def entries_of(node: Any) -> Entries:
@@ -57,7 +62,8 @@ def is_parametric(node: Any) -> bool:
 def set_entries(node: Any, entries: Entries) -> None:
     """Record entries over what is known; where nothing is missing, the node is placed at its detector.
 
-    Raises InputError, and changes nothing, when the geometry cannot be.
+    Raises InputError when the geometry cannot be; the entries are kept then, to be corrected one by one, and the node
+    stays where it is without a geometry.
     """
     _store(node, {**_known(node), **entries})
 
@@ -98,9 +104,19 @@ def read_geometry(node: Any, path: str | Path) -> None:
     place_at_detector(node, view)
 
 
-def missing_of(node: Any) -> list[str]:
-    """Names of the entries without which an X-ray node cannot be registered; empty once it has a geometry."""
-    return [] if has_geometry(node) else missing_entries(_recorded(node))
+def check_geometry(node: Any) -> None:
+    """Raise InputError, which says what to do, unless an X-ray node has a geometry."""
+    if has_geometry(node):
+        own_view(node)
+        return
+    recorded = _recorded(node)
+    missing = [_NAMES[name] for name in missing_entries(recorded)]
+    if missing:
+        raise InputError(
+            f"{node.GetName()}: the geometry is incomplete. Enter the {' and the '.join(missing)}, or fill in typical "
+            "values."
+        )
+    view_from_entries(recorded, size_px(node), node.GetName())
 
 
 def _known(node: Any) -> Entries:
@@ -116,9 +132,10 @@ def _known(node: Any) -> Entries:
 
 
 def _store(node: Any, entries: Entries) -> None:
+    node.SetAttribute(_RECORD, _text(entries))
+    forget_geometry(node)
     if not missing_entries(entries):
         place_at_detector(node, view_from_entries(entries, size_px(node), node.GetName()))
-    node.SetAttribute(_RECORD, _text(entries))
 
 
 def _with_origin(value: Any, recorded: Entry | None, elsewhere: str) -> Entry:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..geometry import XrayView, common_isocenter
 from ..volume import Volume
 from ..xray import Radiograph
+from .geometry import check_geometry
 from .sequences import frames_of
 from .volumes import ct_volume
 from .xrays import radiograph_of, view_of
@@ -42,11 +43,11 @@ def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
             raise InputError(f"{node.GetName()}: this is the CT. Choose an X-ray beside it.")
         if ids.count(node.GetID()) > 1:
             raise InputError(f"{node.GetName()}: this X-ray is chosen twice. Choose each X-ray once.")
-    return Inputs(
-        ct_volume(ct_node),
-        tuple(radiograph_of(node) for node in xray_nodes),
-        tuple(view_of(node) for node in xray_nodes),
-    )
+    ct = ct_volume(ct_node)
+    radiographs = tuple(radiograph_of(node) for node in xray_nodes)
+    for node in xray_nodes:
+        check_geometry(node)
+    return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes))
 
 
 def frames_of_inputs(xray_nodes: Sequence[Any]) -> list[tuple[Radiograph, ...]]:

@@ -55,17 +55,19 @@ class Session:
         """
         end = time.perf_counter() + budget_s
         try:
-            while self._running and time.perf_counter() < end:
+            while True:
                 step = next(self._steps)
                 self.frame, self.state, self.results = step.frame, step.state, step.done
                 self.pose = step.state.pose
+                if time.perf_counter() >= end:
+                    return True
         except StopIteration as stop:
             self._running, self.results = False, stop.value
             self.pose = self.results[-1].pose
+            return False
         except BaseException:
             self._running = False
             raise
-        return self._running
 
     def cancel(self) -> Pose:
         """End it now; returns the best pose so far."""

@@ -62,7 +62,6 @@ def show_overlay(composite: Any, xray_node: Any) -> None:
 
 def _stand_at_detector(slice_node: Any, view: XrayView) -> None:
     """Set the slice explicitly: snapping it to the volume's plane can mirror the picture."""
-    slice_node.SetOrientation("Reformat")
     slice_node.GetSliceToRAS().DeepCopy(vtk_matrix(slice_to_ras(view)))
     width, height, _ = slice_node.GetDimensions()
     size_mm = _MARGIN * np.array(view.size_px) * view.pixel_spacing_mm
@@ -88,7 +87,7 @@ def look_along_beam(camera_node: Any, xray_node: Any) -> None:
 def _layout(count: int) -> str:
     slices = "".join(
         f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
-        '<property name="orientation" action="default">Reformat</property>'
+        '<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">X{number}</property>'
         f'<property name="viewcolor" action="default">{color}</property></view></item>'
         for number, (tag, color) in enumerate(zip(_TAGS[:count], _COLORS), start=1)

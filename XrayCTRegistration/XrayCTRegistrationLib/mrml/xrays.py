@@ -71,6 +71,12 @@ def size_px(node: Any) -> tuple[int, int]:
     return image.GetDimensions()[:2] if image is not None else (0, 0)
 
 
+def is_single_image(node: Any) -> bool:
+    """Whether a node holds one slice, as an X-ray does."""
+    image = node.GetImageData()
+    return image is not None and image.GetDimensions()[2] == 1 and image.GetNumberOfPoints() > 0
+
+
 def has_geometry(node: Any) -> bool:
     """Whether it is known where the source of an X-ray node stands."""
     return node.GetAttribute(SOURCE) is not None
