@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 from .mrml_widgets import qMRMLWidget
 
@@ -45,7 +45,10 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         super().__init__()
         self._path = path
         self._panel: Any = None
+        self._entered = False
         QtWidgets.QVBoxLayout(self)
+
+    isEntered = QtCore.Property(bool, lambda self: self._entered)
 
     def self(self) -> Any:
         return self._panel
@@ -57,9 +60,11 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._panel.setup()
 
     def enter(self) -> None:
+        self._entered = True
         getattr(self._panel, "enter", lambda: None)()
 
     def exit(self) -> None:
+        self._entered = False
         getattr(self._panel, "exit", lambda: None)()
 
 
