@@ -16,7 +16,7 @@ from .volume import Volume, prepared
 from .xray import Polarity, Radiograph
 
 _VOXEL_MM = 1.5  # finer voxels do not change edges that are seen at a few hundred pixels
-_SIMILARITY_PIXELS = 96  # along the longest side of what the views see of the CT
+_SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
 def preview_volume(ct: Volume) -> Volume:
@@ -62,7 +62,7 @@ class Preview:
         return edges(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
-        """Mean similarity of DRRs and X-rays, -1 to 1, at a middle resolution; NaN where the CT is out of view."""
+        """Mean similarity of DRRs and X-rays, -1 to 1, as a registration reports it; NaN where the CT is out of view."""
         try:
             with torch_on_one_thread():
                 if self._problem is None:

@@ -24,6 +24,7 @@ _CARM = {"source_to_detector_mm": 1020.0, "source_to_isocenter_mm": 700.0, "pixe
 _VIEWS = {"Frontal X-ray": 0.0, "Lateral X-ray": 90.0}  # primary angles
 _TRUE_TURN_DEG, _TRUE_SHIFT_MM = (7.0, -5.0, 9.0), (14.0, -10.0, -18.0)
 _ORIGIN = "sample"
+_GREY_PER_DECADE = 4000.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def sample_steps(scene: Any) -> Generator[float, None, Sample]:
     images = []
     for number, view in enumerate(views.values()):
         counts = detector_counts(line_integrals(ct, view, true), _PHOTONS, np.random.default_rng(number))
-        images.append(np.minimum(counts, 65535).astype(np.uint16))
+        images.append(_radiograph(counts))
         yield 0.4 + 0.5 * (number + 1) / len(views)
     nodes = []
     for (name, view), image in zip(views.items(), images):
@@ -60,3 +61,9 @@ def sample_steps(scene: Any) -> Generator[float, None, Sample]:
         nodes.append(node)
     ct_node = add_ct_node(scene, scene.GenerateUniqueName("Lumbar spine CT"), ct)
     return Sample(ct_node, tuple(nodes), true)
+
+
+def _radiograph(counts: np.ndarray) -> np.ndarray:
+    """Photon counts (rows, columns) as a radiograph is stored: their logarithm, bone bright, uint16."""
+    decades = np.log10(_PHOTONS) - np.log10(np.maximum(counts, 0.5))
+    return np.clip(np.rint(_GREY_PER_DECADE * decades), 0, 65535).astype(np.uint16)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import XrayView
+from ..geometry import XrayView, common_isocenter
 from ..io.scene import slice_to_ras
-from .frames import vtk_matrix
+from .frames import lps_points, vtk_matrix
 from .overlay import overlay_node
 from .xrays import view_of
 
@@ -20,6 +20,7 @@ LAYOUT_OF = {1: 4201, 2: 4202, 3: 4203}  # layout ids by number of X-rays, beyon
 _TAGS = ("Xray1", "Xray2", "Xray3")
 _COLORS = ("#F34A33", "#EDD54C", "#6EB04B")
 _MARGIN = 1.04  # of the image, around it
+_ASIDE, _ABOVE, _REACH = 0.9, 0.45, 2.1  # of the camera
 
 
 def add_layouts(layout_node: Any) -> None:
@@ -71,22 +72,26 @@ def _stand_at_detector(slice_node: Any, view: XrayView) -> None:
     slice_node.UpdateMatrices()
 
 
-def look_along_beam(camera_node: Any, xray_node: Any) -> None:
-    """Put a 3D view's camera at the source of an X-ray, looking at its detector."""
-    from .frames import lps_points
+def look_over_sources(camera_node: Any, views: Sequence[XrayView]) -> None:
+    """Put a 3D view's camera where it sees the CT before the detectors: beyond the sources, aside and above.
 
-    view = view_of(xray_node)
-    middle = view.detector_points((np.array(view.size_px) - 1) / 2)
-    height_mm = view.size_px[1] * view.pixel_spacing_mm[1]
-    camera_node.SetPosition(*lps_points(view.source))
+    views: in the world's LPS.
+    """
+    middle = common_isocenter(list(views))
+    back = np.mean([-view.axes[:, 2] for view in views], axis=0)
+    up = -views[0].axes[:, 1]
+    aside = np.cross(up, back) if len(views) == 1 else np.zeros(3)
+    direction = back / max(np.linalg.norm(back), 1e-3) + _ASIDE * aside + _ABOVE * up
+    reach_mm = max(view.source_to_detector_mm for view in views)
     camera_node.SetFocalPoint(*lps_points(middle))
-    camera_node.SetViewUp(*lps_points(-view.axes[:, 1]))
-    camera_node.SetViewAngle(float(2 * np.degrees(np.arctan2(height_mm / 2, view.source_to_detector_mm))))
+    camera_node.SetPosition(*lps_points(middle + _REACH * reach_mm * direction / np.linalg.norm(direction)))
+    camera_node.SetViewUp(*lps_points(up))
+    camera_node.ResetClippingRange()
 
 
 def _layout(count: int) -> str:
     slices = "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
+        f'<item splitSize="500"><view class="vtkMRMLSliceNode" singletontag="{tag}">'
         '<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">X{number}</property>'
         f'<property name="viewcolor" action="default">{color}</property></view></item>'
@@ -94,7 +99,7 @@ def _layout(count: int) -> str:
     )
     return (
         '<layout type="horizontal" split="true">'
-        f'<item><layout type="vertical" split="true">{slices}</layout></item>'
-        '<item><view class="vtkMRMLViewNode" singletontag="1"><property name="viewlabel" action="default">1</property>'
+        f'<item splitSize="500"><layout type="vertical" split="true">{slices}</layout></item>'
+        '<item splitSize="500"><view class="vtkMRMLViewNode" singletontag="1"><property name="viewlabel" action="default">1</property>'
         "</view></item></layout>"
     )

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.views import LAYOUT_OF, add_layouts, show_xrays
+from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
 from . import dependencies
 from .messages import show_message, told_to_people
 
@@ -58,8 +58,10 @@ class ImagesSection:
             return
         show_xrays(slicer.mrmlScene, self._panel.xrays())
         manager = slicer.app.layoutManager()
-        if manager is not None:
-            manager.resetThreeDViews()
+        if manager is not None and manager.threeDViewCount:
+            view_node = manager.threeDWidget(0).mrmlViewNode()
+            camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view_node)
+            look_over_sources(camera, self._panel.inputs.views)
 
     def _on_load_sample(self) -> None:
         with told_to_people():
