@@ -4,6 +4,7 @@ Nothing here imports a package that does not come with 3D Slicer: such packages 
 """
 
 import sys
+import unittest
 from typing import Annotated
 
 import slicer
@@ -28,6 +29,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTR
     del sys.modules[_name]
 
 from XrayCTRegistrationLib.panel.choices import BonePolarity, Device, Method, SearchScope  # noqa: E402
+from XrayCTRegistrationLib.panel.journeys import Journeys  # noqa: E402
 from XrayCTRegistrationLib.panel.panel import Panel  # noqa: E402
 
 
@@ -130,7 +132,9 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
             self.setParameterNode(self.logic.getParameterNode())
 
     def onSceneEndImport(self, caller, event) -> None:
-        self.panel.update()
+        # References were read before the nodes that they point to.
+        if self._parameterNode is not None:
+            self._parameterNode.Modified()
 
     def setParameterNode(self, parameterNode) -> None:
         """Show a parameter node, or none."""
@@ -184,5 +188,16 @@ class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
         return register_nodes(ctNode, xrayNodes, transformNode, Settings(**settings), progress)
 
 
-class XrayCTRegistrationTest(ScriptedLoadableModuleTest):
-    """The journeys of Testing/Python, run from the panel's Reload and Test."""
+class XrayCTRegistrationTest(Journeys, ScriptedLoadableModuleTest):
+    """The panel's journeys, as run by ctest and by Reload and Test."""
+
+    def runTest(self, **kwargs) -> None:
+        """Run every journey; the first that fails ends it."""
+        for name in unittest.defaultTestLoader.getTestCaseNames(type(self)):
+            self.delayDisplay(name)
+            self.setUp()
+            try:
+                getattr(self, name)()
+            finally:
+                self.tearDown()
+        self.delayDisplay("All journeys passed")

@@ -62,7 +62,7 @@ class Preview:
         return edges(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
-        """Mean similarity of DRRs and X-rays, -1 to 1, as a registration reports it; NaN where the CT is out of view."""
+        """Mean similarity of DRRs and X-rays, -1 to 1, as registrations report it; NaN where the CT is out of view."""
         try:
             with torch_on_one_thread():
                 if self._problem is None:

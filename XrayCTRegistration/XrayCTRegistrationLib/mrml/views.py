@@ -100,6 +100,6 @@ def _layout(count: int) -> str:
     return (
         '<layout type="horizontal" split="true">'
         f'<item splitSize="500"><layout type="vertical" split="true">{slices}</layout></item>'
-        '<item splitSize="500"><view class="vtkMRMLViewNode" singletontag="1"><property name="viewlabel" action="default">1</property>'
-        "</view></item></layout>"
+        '<item splitSize="500"><view class="vtkMRMLViewNode" singletontag="1">'
+        '<property name="viewlabel" action="default">1</property></view></item></layout>'
     )

@@ -155,12 +155,11 @@ class Panel(VTKObservationMixin):
         """Follow the chosen nodes: images, geometry, parents and pose."""
         self.removeObservers(self._on_node)
         self.removeObservers(self._on_pose)
-        for node in (self.ct_node, *self.xrays()):
-            if node is not None:
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
-                self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
-        for node in self.xrays():  # not the CT: its transform is the pose
-            self.addObserver(node, node.TransformModifiedEvent, self._on_node)
+        for node in {node.GetID(): node for node in (self.ct_node, *self.xrays()) if node is not None}.values():
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
+            self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
+            if node is not self.ct_node:  # its transform is the pose
+                self.addObserver(node, node.TransformModifiedEvent, self._on_node)
         if self.pose_node is not None:
             self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
 
