@@ -10,6 +10,7 @@ import numpy as np
 
 CARM = {"source_to_detector_mm": 1020.0, "source_to_isocenter_mm": 700.0, "pixel_spacing_mm": [2.4, 2.4]}
 SIZE_PX = (144, 144)
+PIXEL_MM = 2.4 * 700 / 1020  # at the isocentre
 ANGLES_DEG = (0.0, 90.0)
 TRUE_TURN_DEG, TRUE_SHIFT_MM = (5.0, -4.0, 6.0), (10.0, -8.0, -12.0)
 

@@ -127,9 +127,7 @@ def _placed_landmarks(host, case):
     from XrayCTRegistrationLib.mrml.xrays import view_of
 
     center = ct_volume(case.ct_node).center
-    offsets = np.array(
-        [(40, 0, 50), (-40, 10, 40), (30, -30, -50), (-30, 30, -40), (0, -40, 10), (10, 40, 0), (50, 5, 5)]
-    )
+    offsets = np.array([(40, 0, 50), (-40, 10, 40), (30, -30, -50), (-30, 30, -40), (0, -40, 10), (10, 40, 0)])
     points = center + offsets
     lists = [points, *(_seen(view_of(node), case.true_pose.apply(points)) for node in case.xray_nodes)]
     selectors = (host.ui.ctLandmarksSelector, host.ui.xray1LandmarksSelector, host.ui.xray2LandmarksSelector)

@@ -49,8 +49,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     nodeAddedByUser = Signal(object)
     nodeActivated = Signal(object)
 
-    _EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
-
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._scene: slicer.vtkMRMLScene | None = None
@@ -80,12 +78,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._scene = scene
-        events = [getattr(slicer.vtkMRMLScene, name) for name in self._EVENTS] if scene else []
-        self._tags = [scene.AddObserver(event, self._scene_changed) for event in events]
+        self._tags = [] if scene is None else self._observed(scene)
         self._refresh()
         if self._requested is not None and scene is not None:
             self.setCurrentNode(self._requested)
             self._requested = None
+
+    def _observed(self, scene: slicer.vtkMRMLScene) -> list[int]:
+        return [
+            scene.AddObserver(scene.NodeAddedEvent, self._node_added),
+            scene.AddObserver(scene.NodeRemovedEvent, self._node_removed),
+            scene.AddObserver(scene.EndCloseEvent, self._scene_changed),
+            scene.AddObserver(scene.EndImportEvent, self._scene_changed),
+        ]
 
     def mrmlScene(self) -> slicer.vtkMRMLScene | None:
         return self._scene
@@ -131,9 +136,16 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self._current is not None:
             self._scene.RemoveNode(self._current)
 
-    def _scene_changed(self, scene: slicer.vtkMRMLScene, event: str) -> None:
-        if not scene.IsBatchProcessing():
+    def _node_added(self, scene: slicer.vtkMRMLScene, event: str) -> None:
+        if not scene.IsImporting():  # looked at when the import has ended, as the real one does
             self._refresh()
+
+    def _node_removed(self, scene: slicer.vtkMRMLScene, event: str) -> None:
+        if not scene.IsClosing():
+            self._refresh()
+
+    def _scene_changed(self, scene: slicer.vtkMRMLScene, event: str) -> None:
+        self._refresh()
 
     def _refresh(self) -> None:
         self._nodes = [] if self._scene is None else [node for node in self._all_nodes() if self._offers(node)]
