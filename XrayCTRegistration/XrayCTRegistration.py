@@ -103,6 +103,7 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.panel = Panel(self.ui, self.resourcePath("requirements.txt"))
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.setParameterNode(self.logic.getParameterNode())
 
@@ -115,14 +116,12 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         """Called when the user opens the module; a registration may be running since an earlier visit."""
         if self._parameterNode is None:
             self.setParameterNode(self.logic.getParameterNode())
-        elif self._guiTag is None:
-            self._guiTag = self._parameterNode.connectGui(self.ui)
+        else:
+            self._connectGui()
 
     def exit(self) -> None:
         """Called when the user opens another module. Edges go on following the CT, and a registration goes on."""
-        if self._parameterNode is not None and self._guiTag is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
-            self._guiTag = None
+        self._disconnectGui()
 
     def onSceneStartClose(self, caller, event) -> None:
         self.setParameterNode(None)
@@ -131,20 +130,35 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         if self.parent.isEntered:
             self.setParameterNode(self.logic.getParameterNode())
 
+    def onSceneStartImport(self, caller, event) -> None:
+        # Selectors learn of imported nodes only at the end: until then they would unset what refers to them.
+        self._disconnectGui()
+
     def onSceneEndImport(self, caller, event) -> None:
-        # References were read before the nodes that they point to.
-        if self._parameterNode is not None:
-            self._parameterNode.Modified()
+        if self._parameterNode is None:
+            return
+        if self.parent.isEntered:
+            self._connectGui()
+        self._parameterNode.Modified()  # references were read before the nodes that they point to
 
     def setParameterNode(self, parameterNode) -> None:
         """Show a parameter node, or none."""
         if self._parameterNode is not None:
             self.panel.detach()
-            self.exit()
+            self._disconnectGui()
         self._parameterNode = parameterNode
         if parameterNode is not None:
-            self._guiTag = parameterNode.connectGui(self.ui)
+            self._connectGui()
             self.panel.attach(parameterNode)
+
+    def _connectGui(self) -> None:
+        if self._guiTag is None:
+            self._guiTag = self._parameterNode.connectGui(self.ui)
+
+    def _disconnectGui(self) -> None:
+        if self._guiTag is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self._guiTag = None
 
 
 class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):

@@ -44,8 +44,8 @@ def voxels(node: Any) -> np.ndarray | None:
 
     image = node.GetImageData()
     scalars = image.GetPointData().GetScalars() if image is not None else None
-    if scalars is None or not scalars.GetNumberOfTuples():
-        return None
+    if scalars is None or scalars.GetNumberOfTuples() != image.GetNumberOfPoints() or not image.GetNumberOfPoints():
+        return None  # empty, or about to be filled
     shape = image.GetDimensions()[::-1]
     components = scalars.GetNumberOfComponents()
     return vtk_to_numpy(scalars).reshape(shape if components == 1 else (*shape, components))
