@@ -15,14 +15,14 @@ from .registration import Settings, problem_of, similarity_at, torch_on_one_thre
 from .volume import Volume, prepared
 from .xray import Polarity, Radiograph
 
-_VOXEL_MM = 1.5  # finer voxels do not change edges that are seen at a few hundred pixels
+_VOXEL_MM = 1.8  # about this; finer voxels do not change edges that are seen at a few hundred pixels
 _SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
 def preview_volume(ct: Volume) -> Volume:
     """A CT in Hounsfield units as `Preview` takes it: cropped to the body, and no finer than is seen."""
     body = prepared(ct)
-    factors = np.maximum(1, np.floor(_VOXEL_MM / body.spacing_mm)).astype(int)
+    factors = np.maximum(1, np.round(_VOXEL_MM / body.spacing_mm)).astype(int)
     return body.downsampled(tuple(int(factor) for factor in factors))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +20,21 @@ _IMPORTED = ("numba", "cma")  # of Resources/requirements.txt, as they are impor
 def are_installed() -> bool:
     """Whether everything that drawing edges and registering takes can be imported."""
     return all(find_spec(name) is not None for name in ("torch", *_IMPORTED))
+
+
+def device_name(device: str) -> str:
+    """What is computed on, once torch is there and has been imported; empty before.
+
+    device: "auto", "cpu" or "cuda".
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ""
+    if device != "cpu" and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    if device == "cuda":
+        return _("no CUDA GPU found")
+    return _("{count} processor cores").format(count=os.cpu_count())
 
 
 def ensure(requirements: str | Path) -> None:

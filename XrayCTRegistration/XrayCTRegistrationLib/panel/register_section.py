@@ -64,6 +64,7 @@ class RegisterSection:
         for name in ("methodComboBox", "advancedGroupBox"):
             getattr(ui, name).enabled = not running
         ui.progressBar.setVisible(running)
+        ui.deviceFoundLabel.text = dependencies.device_name(panel.parameters.device.value) if panel.parameters else ""
         show_message(ui.registerMessageLabel, "" if running else problem)
 
     def settings(self, method: Method) -> Settings:
