@@ -22,6 +22,7 @@ def show_beam(xray_node: Any, view: XrayView) -> Any:
     """Draw the source and the edges of the beam of a view in the world's LPS; returns the model's node."""
     node = _model(xray_node, _BEAM, f"{xray_node.GetName()} beam", _BEAM_COLOR)
     node.SetAndObservePolyData(_beam(view))
+    show_model(node, True)
     return node
 
 
@@ -34,6 +35,11 @@ def show_bone(ct_node: Any, ct: Volume) -> Any:
     node.SetAndObservePolyData(_bone_surface(ct))
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     return node
+
+
+def show_model(node: Any, shown: bool) -> None:
+    """Show a model in the 3D views, or hide it."""
+    node.GetDisplayNode().SetVisibility(shown)
 
 
 def beam_node(xray_node: Any) -> Any | None:

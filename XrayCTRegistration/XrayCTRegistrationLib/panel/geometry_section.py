@@ -77,7 +77,8 @@ class GeometrySection:
         ui, node = self._ui, self.node
         with_image = node is not None and is_single_image(node)
         entries = entries_of(node) if with_image else {}
-        editable = with_image and is_parametric(node)
+        idle = not self._panel.registering
+        editable = with_image and idle and is_parametric(node)
         for field, (name, place) in _FIELDS.items():
             spin_box, label = getattr(ui, f"{field}SpinBox"), getattr(ui, f"{field}OriginLabel")
             entry = entries.get(name)
@@ -90,7 +91,7 @@ class GeometrySection:
         ui.projectionOriginLabel.text = view.origin if view else ""
         ui.projectionComboBox.enabled = editable
         for button in (ui.readDicomButton, ui.typicalGeometryButton, ui.carmPathLineEdit):
-            button.enabled = with_image
+            button.enabled = with_image and idle
         show_message(ui.geometryMessageLabel, self._problem(node) if with_image else "")
 
     def show_beams(self) -> None:

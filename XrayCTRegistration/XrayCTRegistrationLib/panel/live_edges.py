@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ..geometry import Pose
 from ..mrml.inputs import Inputs
 from ..mrml.overlay import clear_edges, show_edges
 from ..mrml.views import show_overlays
+from ..volume import Volume
 from ..xray import Polarity
 from . import dependencies
 
@@ -27,14 +27,17 @@ _MOVING_PX_OF_SEVERAL = 128
 class LiveEdges:
     """Draws the edges of a CT over its X-rays.
 
-    show_similarity: called with the similarity at the pose, NaN where the CT is out of view.
+    show_similarity: called with the similarity at the pose, NaN where the CT is out of view, and with None
+        where nothing is drawn.
     """
 
-    def __init__(self, show_similarity: Callable[[float], None]) -> None:
+    def __init__(self, show_similarity: Callable[[float | None], None]) -> None:
         self._show_similarity = show_similarity
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
         self._pose: Pose | None = None
+        self._ct: Volume | None = None  # prepared
+        self._ct_key: Any = None
         self._left: list[int] = []  # views to draw finely, one between two events of the window
         self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
         self._moving.connect("timeout()", self.draw_coarsely)
@@ -49,16 +52,28 @@ class LiveEdges:
         """Stop, and let go of images and nodes."""
         self.stop()
         self._preview, self._xray_nodes, self._pose = None, (), None
+        self._ct, self._ct_key = None, None
 
-    def set_inputs(self, inputs: Inputs, xray_nodes: Sequence[Any], polarities: Sequence[Polarity | None]) -> None:
-        """What is to be drawn from now on. Does nothing while packages are missing."""
-        self.forget()
+    def set_inputs(
+        self, inputs: Inputs, ct_key: Any, xray_nodes: Sequence[Any], polarities: Sequence[Polarity | None] | None
+    ) -> None:
+        """What is to be drawn from now on. Does nothing while packages are missing.
+
+        ct_key: what the CT's voxels and place depend on; while it stays, the CT is not prepared again.
+        """
+        before = self._xray_nodes
+        self.stop()
         if not dependencies.are_installed():
             return
         from ..preview import Preview, preview_volume
 
-        self._preview = Preview(preview_volume(inputs.ct), inputs.radiographs, inputs.views, polarities)
+        if ct_key != self._ct_key:
+            self._ct, self._ct_key = preview_volume(inputs.ct), ct_key
+        self._preview = Preview(self._ct, inputs.radiographs, inputs.views, polarities)
         self._xray_nodes = tuple(xray_nodes)
+        for node in before:
+            if node not in self._xray_nodes and node.GetScene() is not None:
+                clear_edges(node)
 
     @property
     def ready(self) -> bool:
@@ -95,7 +110,7 @@ class LiveEdges:
         for node in self._xray_nodes:
             if node.GetScene() is not None:
                 clear_edges(node)
-        self._show_similarity(math.nan)
+        self._show_similarity(None)
 
     def _draw_one_finely(self) -> None:
         if self._left:

@@ -17,6 +17,7 @@ from ..mrml.history import PoseHistory
 from ..mrml.inputs import Inputs, inputs_of
 from ..mrml.poses import centered_pose, pose_node_for, pose_of, set_pose
 from ..mrml.results import kept_result
+from ..mrml.shown import Shown
 from ..xray import Polarity
 from .geometry_section import GeometrySection
 from .images_section import ImagesSection
@@ -47,6 +48,7 @@ class Panel(VTKObservationMixin):
         self.history = PoseHistory()
         self._inputs_key: Any = None
         self._xrays_shown: tuple[str, ...] = ()
+        self._shown_with: dict[str, Shown] = {}
         self._updating = False
         self.images_section = ImagesSection(self)
         self.geometry_section = GeometrySection(self)
@@ -107,7 +109,7 @@ class Panel(VTKObservationMixin):
         self.edges.forget()
         self.removeObservers()
         self.parameters = self.inputs = self.pose = self._inputs_key = None
-        self.problem, self._xrays_shown = "", ()
+        self.problem, self._xrays_shown, self._shown_with = "", (), {}
         self.history.clear()
 
     # What changes
@@ -122,6 +124,7 @@ class Panel(VTKObservationMixin):
             self.geometry_section.start()
             self._look_at_inputs()
             self._look_at_pose()
+            self._tidy_up()
             self._update_sections()
         finally:
             self._updating = False
@@ -162,6 +165,10 @@ class Panel(VTKObservationMixin):
                 self.addObserver(node, node.TransformModifiedEvent, self._on_node)
         if self.pose_node is not None:
             self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
+        self.removeObservers(self._on_landmarks)
+        for node in self.pose_section.all_landmark_nodes():
+            for event in (node.PointPositionDefinedEvent, node.PointRemovedEvent, node.PointModifiedEvent):
+                self.addObserver(node, event, self._on_landmarks)
 
     def _look_at_inputs(self) -> None:
         """Check what is chosen, unless nothing of it has changed since."""
@@ -187,7 +194,7 @@ class Panel(VTKObservationMixin):
     def _key(self) -> Any:
         """What the inputs depend on."""
         nodes = [node for node in (self.ct_node, *self.xrays()) if node is not None]
-        return [
+        return [self.parameters.polarity] + [
             (
                 node.GetID(),
                 node.GetName(),
@@ -219,7 +226,18 @@ class Panel(VTKObservationMixin):
             self.history.record(self.pose)
             self._follow()
         self.pose_section.show_bone()
+        self.pose_section.show_handles()
         self.pose_section.follow_ct()
+
+    def _tidy_up(self) -> None:
+        """Hide beams of X-rays that are no longer chosen; remove what belonged to nodes that are gone."""
+        chosen = {node.GetID(): node for node in (self.ct_node, *self.xrays()) if node is not None}
+        for node_id, shown in self._shown_with.items():
+            if shown.owner.GetScene() is None:
+                shown.remove()
+            elif node_id not in chosen:
+                shown.hide()
+        self._shown_with = {node_id: Shown.of(node) for node_id, node in chosen.items()}
 
     def _read_pose(self) -> None:
         try:
@@ -233,7 +251,8 @@ class Panel(VTKObservationMixin):
         known = [Polarity(value) for value in result.polarities] if result else []
         if self.parameters.polarity.value:
             known = [Polarity(self.parameters.polarity.value)] * len(self.xrays())
-        self.edges.set_inputs(self.inputs, self.xrays(), known if len(known) == len(self.xrays()) else None)
+        known = known if len(known) == len(self.xrays()) else None
+        self.edges.set_inputs(self.inputs, self._inputs_key[1], self.xrays(), known)
 
     def _follow(self) -> None:
         if not self.parameters.liveOverlay:
@@ -241,7 +260,10 @@ class Panel(VTKObservationMixin):
         elif not self.registering:
             if not self.edges.ready:
                 self._set_edges()
-            self.edges.follow(self.pose)
+            if self.edges.ready:
+                self.edges.follow(self.pose)
+            else:
+                self.pose_section.say_what_is_missing()
 
     def _update_sections(self) -> None:
         for section in (
@@ -259,6 +281,10 @@ class Panel(VTKObservationMixin):
     def _on_node(self, caller: Any, event: Any) -> None:
         if not self.registering:
             self.update()
+
+    def _on_landmarks(self, caller: Any, event: Any) -> None:
+        self.pose_section.update()
+        self.result_section.update()
 
     def _on_pose(self, caller: Any, event: Any) -> None:
         """The CT was moved, by whatever: handles, sliders, another module, a registration."""

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..landmarks import pose_from_landmarks
 from ..mrml.frames import lps_points
 from ..mrml.landmarks import ct_landmarks, follow_ct, sighting_of
-from ..mrml.models import bone_node, show_bone
+from ..mrml.models import bone_node, show_bone, show_model
 from ..mrml.poses import PlaceOfCt, centered_pose, initial_pose, place_of, pose_at, seen_from
 from .geometry_section import set_quietly
 from .messages import show_message, told_to_people
@@ -77,9 +77,9 @@ class PoseSection:
             for name, value in zip(names, values):
                 set_quietly(getattr(self._ui, name), "value", value)
 
-    def show_similarity(self, similarity: float) -> None:
-        """Show how alike the images are at the pose; NaN where the CT is out of view."""
-        if not self._panel.parameters or not self._panel.parameters.liveOverlay:
+    def show_similarity(self, similarity: float | None) -> None:
+        """Show how alike the images are at the pose; NaN where the CT is out of view, None where nothing is drawn."""
+        if similarity is None:
             text = ""
         elif math.isnan(similarity):
             text = _("The CT is outside the X-rays' view.")
@@ -96,6 +96,11 @@ class PoseSection:
         node.SetCenterOfTransformation(*lps_points(inputs.ct.center))
         node.GetDisplayNode().SetEditorVisibility(bool(self._ui.handlesCheckBox.checked))
 
+    def say_what_is_missing(self) -> None:
+        """Say that edges cannot be drawn yet, and what helps."""
+        text = _("Live edges need packages that are not installed: Register and Search ask to install them.")
+        show_message(self._ui.poseMessageLabel, text)
+
     def show_bone(self) -> None:
         """Show the CT's bone in the 3D view, or hide it."""
         panel = self._panel
@@ -106,7 +111,7 @@ class PoseSection:
             node = show_bone(panel.ct_node, panel.inputs.ct)
         if node is not None:
             node.SetAndObserveTransformNodeID(panel.ct_node.GetTransformNodeID())
-            node.GetDisplayNode().SetVisibility(shown)
+            show_model(node, shown)
 
     def landmark_sightings(self) -> tuple[np.ndarray, list[Any]] | None:
         """The CT's landmarks (N, 3) in its own LPS and where X-rays show them, or None where there are none of both."""
@@ -116,6 +121,13 @@ class PoseSection:
         in_ct, in_xrays = nodes
         points, labels = ct_landmarks(in_ct, self._panel.pose_node)
         return points, [sighting_of(node, xray, labels) for node, xray in in_xrays]
+
+    def all_landmark_nodes(self) -> list[Any]:
+        """The chosen lists of landmarks, filled or not."""
+        parameters = self._panel.parameters
+        names = ("ctLandmarks", "xray1Landmarks", "xray2Landmarks", "xray3Landmarks")
+        nodes = [getattr(parameters, name) for name in names] if parameters else []
+        return list({node.GetID(): node for node in nodes if node is not None}.values())
 
     def follow_ct(self) -> None:
         """Let the CT's landmarks move with it."""
