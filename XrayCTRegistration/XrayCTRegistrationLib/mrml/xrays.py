@@ -14,12 +14,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import XrayView
+from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
 from ..xray import Radiograph
 from .frames import RAS_FROM_LPS, ijk_to_ras, lps_points, parent_to_world, vtk_matrix
 from .sequences import frames_of
 from .volumes import fill_volume, voxels
-
-SOURCE, ISOCENTER = "XrayCTRegistration.Source", "XrayCTRegistration.Isocenter"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ def is_single_image(node: Any) -> bool:
 
 def has_geometry(node: Any) -> bool:
     """Whether it is known where the source of an X-ray node stands."""
-    return node.GetAttribute(SOURCE) is not None
+    return node.GetAttribute(SOURCE_ATTRIBUTE) is not None
 
 
 def own_view(node: Any) -> XrayView:
@@ -87,10 +86,10 @@ def own_view(node: Any) -> XrayView:
     where = node.GetName()
     if not has_geometry(node):
         raise InputError(f"{where}: where the X-ray source stood is not known. Enter the geometry of this X-ray.")
-    isocenter = node.GetAttribute(ISOCENTER)
+    isocenter = node.GetAttribute(ISOCENTER_ATTRIBUTE)
     try:
         return XrayView(
-            lps_points(_numbers(node.GetAttribute(SOURCE))),
+            lps_points(_numbers(node.GetAttribute(SOURCE_ATTRIBUTE))),
             RAS_FROM_LPS @ ijk_to_ras(node),
             size_px(node),
             None if isocenter is None else lps_points(_numbers(isocenter)),
@@ -120,14 +119,14 @@ def place_at_detector(node: Any, view: XrayView) -> None:
     matrix = vtk_matrix(RAS_FROM_LPS @ view.pixel_to_world)
     for one in (node, *frames_of(node)):
         one.SetIJKToRASMatrix(matrix)
-    node.SetAttribute(ISOCENTER, None if view.isocenter is None else _words(lps_points(view.isocenter)))
-    node.SetAttribute(SOURCE, _words(lps_points(view.source)))
+    node.SetAttribute(ISOCENTER_ATTRIBUTE, None if view.isocenter is None else _words(lps_points(view.isocenter)))
+    node.SetAttribute(SOURCE_ATTRIBUTE, _words(lps_points(view.source)))
 
 
 def forget_geometry(node: Any) -> None:
     """Remove what is known of the source; the image stays where it stands."""
-    node.SetAttribute(SOURCE, None)
-    node.SetAttribute(ISOCENTER, None)
+    node.SetAttribute(SOURCE_ATTRIBUTE, None)
+    node.SetAttribute(ISOCENTER_ATTRIBUTE, None)
 
 
 def add_xray_node(scene: Any, name: str, pixels: np.ndarray, view: XrayView) -> Any:
