@@ -12,6 +12,7 @@ from typing import ClassVar
 from PySide6 import QtCore, QtGui, QtWidgets
 
 Property, Signal = QtCore.Property, QtCore.Signal
+_UNLIMITED = 16777215  # QWIDGETSIZE_MAX
 
 
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
@@ -43,7 +44,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
                 child.setVisible(shown)
-        self.updateGeometry()
+        self.setMaximumHeight(_UNLIMITED if shown else self._header_height())
         self.contentsCollapsed.emit(not shown)
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
@@ -107,7 +108,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
                 child.setVisible(shown)
-        self.setMaximumHeight(16777215 if shown else self.fontMetrics().height() + 4)
+        self.setMaximumHeight(_UNLIMITED if shown else self.fontMetrics().height() + 4)
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         if event.added() and isinstance(event.child(), QtWidgets.QWidget) and not self.isChecked():
@@ -148,6 +149,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._spin = QtWidgets.QDoubleSpinBox()
         self._spin.setRange(0.0, 99.0)
         self._spin.setKeyboardTracking(False)
+        self._spin.setMinimumWidth(96)  # as wide as those of its siblings
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._slider, 1)

@@ -270,8 +270,8 @@ class qSlicerLayoutManager(QtCore.QObject):
             widget = self._placed(item[0])
             if widget is not None:
                 splitter.addWidget(widget)
-                splitter.setStretchFactor(splitter.count() - 1, int(item.get("splitSize", 1)))
                 widget.show()
+        splitter.setSizes([10_000] * splitter.count())  # equal shares
         return splitter
 
     def _new_slice_logic(self, node: slicer.vtkMRMLSliceNode) -> slicer.vtkMRMLSliceLogic:
