@@ -1,6 +1,7 @@
 """X-ray CT Registration: the module as 3D Slicer loads it. What it does is in XrayCTRegistrationLib.
 
 Nothing here imports a package that does not come with 3D Slicer: such packages are installed when a button needs them.
+The panel and the library are imported when the module is first opened.
 """
 
 import sys
@@ -29,8 +30,6 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTR
     del sys.modules[_name]
 
 from XrayCTRegistrationLib.panel.choices import BonePolarity, Device, Method, SearchScope  # noqa: E402
-from XrayCTRegistrationLib.panel.journeys import Journeys  # noqa: E402
-from XrayCTRegistrationLib.panel.panel import Panel  # noqa: E402
 
 
 class XrayCTRegistration(ScriptedLoadableModule):
@@ -95,6 +94,8 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
+        from XrayCTRegistrationLib.panel.panel import Panel  # not sooner: it would slow down the start of 3D Slicer
+
         widget = slicer.util.loadUI(self.resourcePath("UI/XrayCTRegistration.ui"))
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
@@ -202,16 +203,18 @@ class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
         return register_nodes(ctNode, xrayNodes, transformNode, Settings(**settings), progress)
 
 
-class XrayCTRegistrationTest(Journeys, ScriptedLoadableModuleTest):
+class XrayCTRegistrationTest(ScriptedLoadableModuleTest):
     """The panel's journeys, as run by ctest and by Reload and Test."""
 
     def runTest(self, **kwargs) -> None:
         """Run every journey; the first that fails ends it."""
-        for name in unittest.defaultTestLoader.getTestCaseNames(type(self)):
+        from XrayCTRegistrationLib.panel.journeys import Journeys
+
+        for name in unittest.defaultTestLoader.getTestCaseNames(Journeys):
             self.delayDisplay(name)
-            self.setUp()
-            try:
-                getattr(self, name)()
-            finally:
-                self.tearDown()
+            outcome = Journeys(name).run()
+            for _test, reason in outcome.skipped:
+                self.skipTest(reason)
+            for _test, trace in [*outcome.errors, *outcome.failures]:
+                self.fail(trace)
         self.delayDisplay("All journeys passed")
