@@ -153,8 +153,13 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
             self.panel.attach(parameterNode)
 
     def _connectGui(self) -> None:
-        if self._guiTag is None:
-            self._guiTag = self._parameterNode.connectGui(self.ui)
+        if self._guiTag is not None:
+            return
+        self._guiTag = self._parameterNode.connectGui(self.ui)
+        # An X-ray saved in colour is a vector volume. Connecting narrows selectors to the parameter's own type.
+        for selector in (self.ui.xray1Selector, self.ui.xray2Selector, self.ui.xray3Selector):
+            selector.nodeTypes = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
+        self._parameterNode.Modified()  # so that such an X-ray is shown as chosen
 
     def _disconnectGui(self) -> None:
         if self._guiTag is not None:
