@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mrml_nodes import new_scene
+from mrml_nodes import new_scene, volume_node
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler
 from XrayCTRegistrationLib.mrml.history import PoseHistory
@@ -212,3 +212,37 @@ def test_history_goes_back_and_forward_and_forgets_what_was_undone():
     history.record(third)
     assert not history.can_redo
     assert history.undo() is first
+
+
+def read_node(scene, kind: str, storage_kind: str, path):
+    """A node read by Slicer's own reader."""
+    node = scene.AddNewNodeByClass(kind, path.name)
+    storage = getattr(slicer, storage_kind)()
+    storage.SetFileName(str(path))
+    scene.AddNode(storage)
+    assert storage.ReadData(node), path
+    return node
+
+
+def test_a_real_wrist_read_by_slicers_own_readers_stays_at_its_reference(scene, shared_data):
+    """CT, X-rays and reference as files that agree only if all conversions between RAS and LPS are right."""
+    from XrayCTRegistrationLib.io.radiographs import read_radiograph
+    from XrayCTRegistrationLib.mrml.geometry import read_geometry
+
+    folder = shared_data / "xray" / "wrist"
+    ct = read_node(scene, "vtkMRMLScalarVolumeNode", "vtkMRMLNRRDStorageNode", folder / "rad_ct.nrrd")
+    xrays = []
+    for camera in ("cam1", "cam2"):
+        pixels = read_radiograph(folder / f"frame0099_{camera}.png").pixels  # slicer-core reads no PNG
+        xray = volume_node(scene, camera, pixels[None], np.eye(4))
+        read_geometry(xray, folder / f"{camera}.json")
+        xrays.append(xray)
+    pose_node = read_node(
+        scene, "vtkMRMLLinearTransformNode", "vtkMRMLTransformStorageNode", folder / "rad_reference_pose.tfm"
+    )
+    reference = pose_of(pose_node)
+    result = register_nodes(ct, xrays, pose_node, Settings(method="gradient"))
+    assert ct.GetTransformNodeID() == pose_node.GetID()
+    assert result.moved_deg < 2.5  # how far the reference itself is known, see the data's README
+    assert result.moved_mm < 1.5
+    assert (result.pose @ reference.inverse()).rotation_angle_deg() == pytest.approx(result.moved_deg, abs=1e-6)
