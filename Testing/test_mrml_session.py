@@ -51,11 +51,14 @@ def started(sample, scene, settings: Settings | None = None) -> Session:
 
 def test_a_session_runs_step_by_step_to_the_true_pose(sample, scene):
     session = started(sample, scene)
-    stages = set()
+    stages, progress = set(), [session.progress]
     while session.advance(0.0):
         stages.add(session.state.stage)
+        progress.append(session.progress)
         assert pose_of(session.pose_node).matrix.tolist() == np.eye(4).tolist()  # only `show` writes
-    assert {"prepare", "search", "gradient", "report"} <= stages
+    assert stages == {"prepare", "search", "gradient", "report"}
+    assert progress == sorted(progress)
+    assert 0 == progress[0] < progress[-1] <= 1
     assert not session.running
     session.show()
     assert shift_mm(pose_of(session.pose_node), sample.true_pose) < ONE_PIXEL_MM

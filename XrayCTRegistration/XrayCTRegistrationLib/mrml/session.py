@@ -12,7 +12,7 @@ from typing import Any
 
 from ..frames import FrameState, frame_steps
 from ..geometry import Pose
-from ..registration import RegistrationResult, Settings, registration_steps
+from ..registration import METHODS, RegistrationResult, Settings, registration_steps
 from ..state import RegistrationState
 from ..xray import Radiograph
 from .inputs import Inputs
@@ -47,6 +47,15 @@ class Session:
     @property
     def running(self) -> bool:
         return self._running
+
+    @property
+    def progress(self) -> float:
+        """Of all stages of all frames, 0 to 1; the stages count alike, however long they take."""
+        if self.state is None:
+            return 0.0
+        stages = ["prepare", *METHODS[self.settings.method], "report"]
+        place = stages.index(self.state.stage) if self.state.stage in stages else 1  # of a method with other names
+        return (self.frame + (place + self.state.progress) / len(stages)) / self.frame_count
 
     def advance(self, budget_s: float) -> bool:
         """Run steps for about budget_s, at least one; False when it has ended.

@@ -143,7 +143,7 @@ class RegisterSection:
     def _show(self) -> None:
         session = self.session
         if session.state is not None:
-            self._ui.progressBar.value = int(1000 * (session.frame + session.state.progress) / session.frame_count)
+            self._ui.progressBar.value = int(1000 * session.progress)
             self._ui.stageLabel.text = self._stage_text()
             self._panel.show_running_pose(session)
         self._shown_at = time.perf_counter()
