@@ -131,7 +131,7 @@ def registration_steps(
     with torch_on_one_thread():
         with outcome.timed("prepare"):
             yield RegistrationState("prepare", 0.0, start, float("nan"))
-            problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
+            problem, polarities = yield from problem_steps(ct, radiographs, views, start, settings, masks)
         for name, stage in METHODS[settings.method].items():
             with outcome.timed(name):
                 yield from stage(problem, outcome, settings)
@@ -188,6 +188,18 @@ def problem_of(
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[Problem, tuple[Polarity, ...]]:
     """The input checked and prepared: attenuation, line integrals, and the polarity of every X-ray."""
+    return finished(problem_steps(ct, radiographs, views, start, settings, masks))
+
+
+def problem_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose,
+    settings: Settings,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Steps[tuple[Problem, tuple[Polarity, ...]]]:
+    """As `problem_of`, with pauses."""
     if not radiographs:
         raise InputError("There is no X-ray. Give at least one.")
     if len(views) != len(radiographs):
@@ -213,7 +225,7 @@ def problem_of(
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
-            polarity, image = matched_polarity(problem, index, radiograph, mask)
+            polarity, image = yield from matched_polarity(problem, index, radiograph, mask)
             log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
         else:
             image = xray_image(radiograph, polarity, mask)
