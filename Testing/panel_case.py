@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-CARM = {"source_to_detector_mm": 1020.0, "source_to_isocenter_mm": 700.0, "pixel_spacing_mm": [2.4, 2.4]}
-SIZE_PX = (144, 144)
-PIXEL_MM = 2.4 * 700 / 1020  # at the isocentre
+CARM = {"source_to_detector_mm": 1020.0, "source_to_isocenter_mm": 700.0, "pixel_spacing_mm": [3.0, 3.0]}
+SIZE_PX = (112, 112)
+PIXEL_MM = 3.0 * 700 / 1020  # at the isocentre
 ANGLES_DEG = (0.0, 90.0)
+LONGEST_S = 240  # a registration takes seconds; on a machine that does much else at once, longer
+REFINE = "Refine a start that is close"  # the method that takes the least time
 TRUE_TURN_DEG, TRUE_SHIFT_MM = (5.0, -4.0, 6.0), (10.0, -8.0, -12.0)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from panel_case import add_case, choose_case
+from panel_case import LONGEST_S, REFINE, add_case, choose_case
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -161,9 +161,9 @@ def test_a_ct_outside_the_view_shows_no_edges_and_is_told_when_registered(host):
     away[:3, 3] = (0, 0, 900)
     slicer.util.updateTransformMatrixFromArray(node, away)
     host.idle(0.6)
-    host.ui.methodComboBox.currentIndex = _index(host, "Refine a start that is close")
+    host.ui.methodComboBox.currentText = REFINE
     host.press(host.ui.registerButton)
-    host.wait(lambda: host.ui.registerButton.text == "Register", 60)
+    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
     told = host.messages.shown[-1].text if host.messages.shown else host.ui.confidenceLabel.text
     assert "view" in told or told.startswith("Low")
     assert host.ui.undoButton.enabled or np.allclose(slicer.util.arrayFromTransformMatrix(node), away)
@@ -205,7 +205,7 @@ def test_a_gpu_that_is_not_there_is_told(host):
     choose_case(host, views=1)
     host.ui.deviceComboBox.currentIndex = 2
     host.press(host.ui.registerButton)
-    host.wait(lambda: host.ui.registerButton.text == "Register", 30)
+    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
     assert "cuda" in host.messages.shown[-1].text.lower()
     assert host.ui.registerButton.enabled
 
@@ -223,8 +223,3 @@ def pretend_absent(host, monkeypatch, name):
     from XrayCTRegistrationLib.panel import dependencies
 
     monkeypatch.setattr(dependencies, "find_spec", found)
-
-
-def _index(host, text):
-    combo = host.ui.methodComboBox
-    return [combo.itemText(index) for index in range(combo.count)].index(text)

@@ -6,12 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from panel_case import PIXEL_MM, choose_case
+from panel_case import LONGEST_S, PIXEL_MM, REFINE, choose_case
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
-
-
-LONGEST_S = 60
 
 
 def start(host):
@@ -159,9 +156,7 @@ def test_a_run_of_frames_is_registered_into_a_transform_sequence(host):
     browser = add_run(host, case, shifts)
     host.panel.panel.update()
     start_from_truth(host, case)
-    host.ui.methodComboBox.currentIndex = [
-        host.ui.methodComboBox.itemText(index) for index in range(host.ui.methodComboBox.count)
-    ].index("Refine a start that is close")
+    host.ui.methodComboBox.currentText = REFINE
     host.press(host.ui.registerFramesButton)
     finish(host)
     sequence = browser.GetSequenceNode(host.ui.poseSelector.currentNode())

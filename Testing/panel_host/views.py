@@ -39,12 +39,6 @@ class _View(QtWidgets.QWidget):
     def renderWindow(self) -> vtk.vtkRenderWindow:
         return self._window
 
-    def renderer(self) -> vtk.vtkRenderer:
-        return self._renderer
-
-    def interactor(self) -> vtk.vtkRenderWindowInteractor:
-        return self._interactor
-
     def forceRender(self) -> None:
         self._window.Render()
 
@@ -106,6 +100,9 @@ class qMRMLThreeDView(_View):
     def __init__(self, parent: QtWidgets.QWidget, node: slicer.vtkMRMLViewNode) -> None:
         super().__init__(parent, slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance(), node)
         self._renderer.SetUseDepthPeeling(1)
+
+    def renderer(self) -> vtk.vtkRenderer:
+        return self._renderer
 
     def resetFocalPoint(self) -> None:
         self._renderer.ResetCamera()
