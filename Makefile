@@ -4,6 +4,7 @@
 #   make test                the whole test suite
 #   make lint                style
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
+#   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,7 +16,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate clean
+.PHONY: demo test lint evaluate screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -31,6 +32,9 @@ lint: $(STAMPS)/dev
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }
 	$(BIN)/xrayct evaluate --protocol seed --ct $(CT) --cases $(CASES) --method $(METHOD) --seed $(SEED) -o evaluation-output
+
+screenshots: $(STAMPS)/test
+	$(BIN)/python Testing/screenshots.py
 
 # A stamp is as new as the installation of one set of extras; it is made again when what is asked for has changed.
 $(STAMPS)/%: pyproject.toml constraints.txt | $(STAMPS)
