@@ -25,6 +25,7 @@ from XrayCTRegistrationLib.mrml.inputs import inputs_of  # noqa: E402
 from XrayCTRegistrationLib.mrml.poses import (  # noqa: E402
     PlaceOfCt,
     centered_pose,
+    check_moves_only_the_ct,
     initial_pose,
     keep_initial_pose,
     place_of,
@@ -215,6 +216,25 @@ def test_a_ct_keeps_the_transform_it_is_under_and_gets_one_otherwise(scene):
     np.testing.assert_allclose(pose_of(made).translation_mm, (1, 2, 3))
     assert pose_node_for(scene, ct, Pose.identity()) is made
     np.testing.assert_allclose(pose_of(made).translation_mm, (1, 2, 3))
+
+
+def test_a_ct_under_a_transform_that_deforms_is_not_taken_out_of_it(scene):
+    ct = volume_node(scene, "CT", hounsfield(), np.eye(4))
+    warp = grid_transform_node(scene, "warp")
+    ct.SetAndObserveTransformNodeID(warp.GetID())
+    with pytest.raises(InputError, match=r"CT: it is under the transform warp, .* Harden"):
+        pose_node_for(scene, ct, Pose.identity())
+    assert ct.GetTransformNodeID() == warp.GetID()
+
+
+def test_an_xray_that_would_move_with_the_ct_is_refused(scene):
+    pose_node = transform_node(scene, "pose", np.eye(4))
+    below = transform_node(scene, "below", np.eye(4), pose_node)
+    xray = xray_node(scene)
+    check_moves_only_the_ct(pose_node, [xray])
+    xray.SetAndObserveTransformNodeID(below.GetID())
+    with pytest.raises(InputError, match="AP: this X-ray is under the pose pose, so it moves with the CT"):
+        check_moves_only_the_ct(pose_node, [xray])
 
 
 def test_the_initial_pose_is_kept_with_the_node(scene):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +47,35 @@ def set_pose(transform_node: Any, pose: Pose) -> None:
 
 
 def pose_node_for(scene: Any, ct_node: Any, pose: Pose) -> Any:
-    """The transform node that carries a CT: the one it is under already, or a new one, at `pose`."""
+    """The transform node that carries a CT: the one it is under already, or a new one, at `pose`.
+
+    Raises InputError when the CT is under a transform that is no linear transform node.
+    """
     there = ct_node.GetParentTransformNode()
-    if there is not None and there.IsLinear():
+    if there is not None and not there.IsA("vtkMRMLLinearTransformNode"):
+        raise InputError(
+            f"{ct_node.GetName()}: it is under the transform {there.GetName()}, which is no linear transform. Harden "
+            "that transform, or take it away, in the Transforms module."
+        )
+    if there is not None:
         return there
     node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", scene.GenerateUniqueName("CT pose"))
     set_pose(node, pose)
     ct_node.SetAndObserveTransformNodeID(node.GetID())
     return node
+
+
+def check_moves_only_the_ct(transform_node: Any, xray_nodes: Sequence[Any]) -> None:
+    """Raise InputError when an X-ray is under the pose, too, and so would move with the CT."""
+    for node in xray_nodes:
+        parent = node.GetParentTransformNode()
+        while parent is not None:
+            if parent.GetID() == transform_node.GetID():
+                raise InputError(
+                    f"{node.GetName()}: this X-ray is under the pose {transform_node.GetName()}, so it moves with the "
+                    "CT. Take it out of that transform, or choose another pose."
+                )
+            parent = parent.GetParentTransformNode()
 
 
 def centered_pose(center: np.ndarray, isocenter: np.ndarray, rotation: np.ndarray | None = None) -> Pose:

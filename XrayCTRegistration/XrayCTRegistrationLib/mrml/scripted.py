@@ -10,7 +10,7 @@ from ..registration import RegistrationResult, Settings
 from ..search.global_search import SearchRange
 from ..state import RegistrationState
 from .inputs import inputs_of
-from .poses import centered_pose, keep_initial_pose, pose_node_for, pose_of
+from .poses import centered_pose, check_moves_only_the_ct, keep_initial_pose, pose_node_for, pose_of
 from .results import keep_result
 from .session import Session
 
@@ -36,6 +36,7 @@ def register_nodes(
         start = centered_pose(inputs.ct.center, inputs.isocenter)
         pose_node = pose_node_for(ct_node.GetScene(), ct_node, start)
     start = pose_of(pose_node)
+    check_moves_only_the_ct(pose_node, xray_nodes)
     ct_node.SetAndObserveTransformNodeID(pose_node.GetID())
     keep_initial_pose(pose_node, start)
     settings = settings or Settings()

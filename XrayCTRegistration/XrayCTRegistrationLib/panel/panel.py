@@ -15,13 +15,14 @@ from ..geometry import Pose
 from ..mrml.frames import ijk_to_ras, parent_to_world
 from ..mrml.history import PoseHistory
 from ..mrml.inputs import Inputs, inputs_of
-from ..mrml.poses import centered_pose, pose_node_for, pose_of, set_pose
+from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
 from ..mrml.results import kept_result
 from ..mrml.shown import Shown
 from ..xray import Polarity
 from .geometry_section import GeometrySection
 from .images_section import ImagesSection
 from .live_edges import LiveEdges
+from .messages import told_to_people
 from .pose_section import PoseSection
 from .register_section import RegisterSection
 from .result_section import ResultSection
@@ -217,7 +218,11 @@ class Panel(VTKObservationMixin):
             return
         if self.pose_node is None:
             start = centered_pose(self.inputs.ct.center, self.inputs.isocenter)
-            self.parameters.pose = pose_node_for(slicer.mrmlScene, self.ct_node, start)
+            try:
+                self.parameters.pose = pose_node_for(slicer.mrmlScene, self.ct_node, start)
+            except InputError as error:
+                self.problem = str(error)
+                return
             self._observe_nodes()
         if self.ct_node.GetTransformNodeID() != self.pose_node.GetID():
             self.ct_node.SetAndObserveTransformNodeID(self.pose_node.GetID())
@@ -241,6 +246,7 @@ class Panel(VTKObservationMixin):
 
     def _read_pose(self) -> None:
         try:
+            check_moves_only_the_ct(self.pose_node, self.xrays())
             self.pose, self.problem = pose_of(self.pose_node), ""
         except InputError as error:
             self.pose, self.problem = None, str(error)
@@ -276,26 +282,30 @@ class Panel(VTKObservationMixin):
             section.update()
 
     def _on_parameters(self, caller: Any, event: Any) -> None:
-        self.update()
+        with told_to_people():
+            self.update()
 
     def _on_node(self, caller: Any, event: Any) -> None:
         if not self.registering:
-            self.update()
+            with told_to_people():
+                self.update()
 
     def _on_landmarks(self, caller: Any, event: Any) -> None:
-        self.pose_section.update()
-        self.result_section.update()
+        with told_to_people():
+            self.pose_section.update()
+            self.result_section.update()
 
     def _on_pose(self, caller: Any, event: Any) -> None:
         """The CT was moved, by whatever: handles, sliders, another module, a registration."""
         if self.registering or self.inputs is None or self._updating:
             return
-        self._read_pose()
-        if self.pose is not None:
-            self._follow()
-        self.pose_section.pose_changed()
-        self.register_section.update()
-        self.result_section.update()
+        with told_to_people():
+            self._read_pose()
+            if self.pose is not None:
+                self._follow()
+            self.pose_section.pose_changed()
+            self.register_section.update()
+            self.result_section.update()
 
 
 def _parent_key(node: Any) -> Any:
