@@ -209,6 +209,32 @@ def test_inputs_are_checked_together(scene):
         inputs_of(ct, [xray, bare])
 
 
+def test_the_key_of_the_inputs_changes_with_all_they_depend_on_and_nothing_else(scene):
+    from XrayCTRegistrationLib.mrml.geometry import set_entry
+    from XrayCTRegistrationLib.mrml.inputs import inputs_key
+
+    ct, xray = volume_node(scene, "CT", hounsfield(), np.eye(4)), xray_node(scene)
+    pose, room = transform_node(scene, "pose", np.eye(4)), transform_node(scene, "room", np.eye(4))
+    ct.SetAndObserveTransformNodeID(pose.GetID())
+    xray.SetAndObserveTransformNodeID(room.GetID())
+    before = inputs_key(ct, [xray])
+    set_pose(pose, Pose(rigid((0, 0, 0.1), (1, 2, 3))))
+    assert inputs_key(ct, [xray]) == before
+    changes = [
+        lambda: set_pose(room, Pose(rigid((0, 0, 0.1), (1, 2, 3)))),
+        lambda: set_entry(xray, "primary_angle_deg", 3.0),
+        lambda: xray.GetImageData().Modified(),
+        lambda: ct.GetImageData().Modified(),
+        lambda: xray.SetName("renamed"),
+        lambda: xray.SetAndObserveTransformNodeID(grid_transform_node(scene, "warp").GetID()),
+    ]
+    for change in changes:
+        change()
+        after = inputs_key(ct, [xray])
+        assert after != before
+        before = after
+
+
 def test_a_ct_keeps_the_transform_it_is_under_and_gets_one_otherwise(scene):
     ct = volume_node(scene, "CT", hounsfield(), np.eye(4))
     made = pose_node_for(scene, ct, Pose(rigid((0, 0, 0.1), (1, 2, 3))))

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..geometry import XrayView, common_isocenter
 from ..volume import Volume
 from ..xray import Radiograph
+from .frames import ijk_to_ras, parent_to_world
 from .geometry import check_geometry
 from .sequences import frames_of
 from .volumes import ct_volume
@@ -48,6 +49,29 @@ def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
     for node in xray_nodes:
         check_geometry(node)
     return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes))
+
+
+def inputs_key(ct_node: Any | None, xray_nodes: Sequence[Any]) -> tuple[Any, ...]:
+    """What the inputs depend on, one entry per node, the CT's first: while it is the same, so are they."""
+    return tuple(
+        (
+            node.GetID(),
+            node.GetName(),
+            node.GetImageData().GetMTime() if node.GetImageData() is not None else None,
+            ijk_to_ras(node).tolist(),
+            [node.GetAttribute(name) for name in node.GetAttributeNames() if name.startswith("XrayCTRegistration.")],
+            _parents(node) if node is not ct_node else None,  # above the CT stands the pose
+        )
+        for node in (ct_node, *xray_nodes)
+        if node is not None
+    )
+
+
+def _parents(node: Any) -> Any:
+    try:
+        return parent_to_world(node).tolist()
+    except InputError as error:
+        return str(error)
 
 
 def frames_of_inputs(xray_nodes: Sequence[Any]) -> list[tuple[Radiograph, ...]]:

@@ -12,9 +12,8 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import InputError
 from ..geometry import Pose
-from ..mrml.frames import ijk_to_ras, parent_to_world
 from ..mrml.history import PoseHistory
-from ..mrml.inputs import Inputs, inputs_of
+from ..mrml.inputs import Inputs, inputs_key, inputs_of
 from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
 from ..mrml.results import kept_result
 from ..mrml.shown import Shown
@@ -173,7 +172,7 @@ class Panel(VTKObservationMixin):
 
     def _look_at_inputs(self) -> None:
         """Check what is chosen, unless nothing of it has changed since."""
-        key = self._key()
+        key = (self.parameters.polarity, *inputs_key(self.ct_node, self.xrays()))
         if key == self._inputs_key:
             return
         self._inputs_key, self.inputs = key, None
@@ -191,25 +190,6 @@ class Panel(VTKObservationMixin):
                 self.images_section.show_views()
         else:
             self.edges.clear()
-
-    def _key(self) -> Any:
-        """What the inputs depend on."""
-        nodes = [node for node in (self.ct_node, *self.xrays()) if node is not None]
-        return [self.parameters.polarity] + [
-            (
-                node.GetID(),
-                node.GetName(),
-                node.GetImageData().GetMTime() if node.GetImageData() is not None else None,
-                ijk_to_ras(node).tolist(),
-                [
-                    node.GetAttribute(name)
-                    for name in node.GetAttributeNames()
-                    if name.startswith("XrayCTRegistration.")
-                ],
-                _parent_key(node) if node is not self.ct_node else None,
-            )
-            for node in nodes
-        ]
 
     def _look_at_pose(self) -> None:
         """Give the CT a transform node where it has none, and read the pose."""
@@ -306,10 +286,3 @@ class Panel(VTKObservationMixin):
             self.pose_section.pose_changed()
             self.register_section.update()
             self.result_section.update()
-
-
-def _parent_key(node: Any) -> Any:
-    try:
-        return parent_to_world(node).tolist()
-    except InputError as error:
-        return str(error)
