@@ -64,7 +64,7 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         return max(enter, min(near, far)), min(leave, max(near, far))
 
     @compiled
-    def ray(rays, column, row, end_i, end_j, begin_k, end_k, step_mm):
+    def ray(rays, column, row, end_i, end_j, begin_k, end_k, step_mm, real):
         """The first sample's voxel (3), the voxels per step (3), its number, the count, and the mm to the pixel.
 
         Samples are those strictly between voxel 0 and end_i, 0 and end_j, begin_k and end_k.
@@ -86,27 +86,32 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         count = max(int(math.floor(leave - 0.5) - first) + 1, 0)
         at = first + 0.5
         return (
-            rays[_SOURCE, 0] + at * di,
-            rays[_SOURCE, 1] + at * dj,
-            rays[_SOURCE, 2] + at * dk,
-            di,
-            dj,
-            dk,
+            real(rays[_SOURCE, 0] + at * di),
+            real(rays[_SOURCE, 1] + at * dj),
+            real(rays[_SOURCE, 2] + at * dk),
+            real(di),
+            real(dj),
+            real(dk),
             first,
             count,
             length,
         )
 
     @compiled
-    def slab(rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane):
+    def slab(rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real):
         """The ray's samples of which a voxel lies in the planes, and some beside them by rounding."""
         begin_k, end_k = max(0.0, first_plane - 1.001), min(size_k - 1.0, end_plane + 0.001)
-        return ray(rays, column, row, size_i - 1.0, size_j - 1.0, begin_k, end_k, step_mm)
+        return ray(rays, column, row, size_i - 1.0, size_j - 1.0, begin_k, end_k, step_mm, real)
 
     @compiled
-    def cell(x, last):
-        """The lower voxel of a coordinate, held within 0 to last."""
-        return min(max(int32(x), int32(0)), int32(last))
+    def cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real):
+        """Sample n: the lower voxel (i, j, k), held within the volume, and the offsets from it."""
+        t = real(int32(n))
+        x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
+        i = min(max(int32(x), int32(0)), int32(size_i - 2))
+        j = min(max(int32(y), int32(0)), int32(size_j - 2))
+        k = min(max(int32(z), int32(0)), int32(size_k - 2))
+        return i, j, k, x - real(i), y - real(j), z - real(k)
 
     @compiled
     def to_world(rays, gi, gj, gk):
@@ -119,17 +124,13 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
 
     @compiled
     def integral(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
-        pi, pj, pk, di, dj, dk, _, count, _ = ray(
-            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm
+        x0, y0, z0, dx, dy, dz, _, count, _ = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         total = real(0)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             v000, v100, v010, v110, v001, v101, v011, v111 = corners(values, i, j, k, stride_j, stride_k, real)
             v00, v10 = v000 + fi * (v100 - v000), v010 + fi * (v110 - v010)
             v01, v11 = v001 + fi * (v101 - v001), v011 + fi * (v111 - v011)
@@ -139,19 +140,15 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
 
     @compiled
     def derivatives(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
-        pi, pj, pk, di, dj, dk, first, count, length = ray(
-            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm
+        x0, y0, z0, dx, dy, dz, first, count, length = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         total = real(0)
         gi0, gj0, gk0 = real(0), real(0), real(0)
         gi1, gj1, gk1 = real(0), real(0), real(0)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             v000, v100, v010, v110, v001, v101, v011, v111 = corners(values, i, j, k, stride_j, stride_k, real)
             i00, i10, i01, i11 = v100 - v000, v110 - v010, v101 - v001, v111 - v011
             v00, v10, v01, v11 = v000 + fi * i00, v010 + fi * i10, v001 + fi * i01, v011 + fi * i11
@@ -160,6 +157,7 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
             i0, i1 = i00 + fj * (i10 - i00), i01 + fj * (i11 - i01)
             gi, gj, gk = i0 + fk * (i1 - i0), j0 + fk * (j1 - j0), v1 - v0
             total += v0 + fk * gk
+            t = real(int32(n))
             gi0 += gi
             gj0 += gj
             gk0 += gk
@@ -187,17 +185,13 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
 
     @compiled
     def spread(values, size_i, size_j, size_k, rays, column, row, step_mm, amount, first_plane, end_plane, real):
-        pi, pj, pk, di, dj, dk, _, count, _ = slab(
-            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane
+        x0, y0, z0, dx, dy, dz, _, count, _ = slab(
+            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         share, one = real(amount * step_mm), real(1)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             at = int32(i + j * stride_j + k * stride_k)
             for upper in range(2):
                 if first_plane <= k + upper < end_plane:
@@ -212,17 +206,14 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
     def spread_slopes(
         values, size_i, size_j, size_k, rays, column, row, step_mm, field, amount, first_plane, end_plane, real
     ):
-        pi, pj, pk, di, dj, dk, _, count, _ = slab(
-            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane
+        x0, y0, z0, dx, dy, dz, _, count, _ = slab(
+            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         share, one = amount * step_mm, real(1)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
+            x, y, z = real(i) + fi, real(j) + fj, real(k) + fk
             qi = real(share * (x * field[0, 0] + y * field[1, 0] + z * field[2, 0] + field[3, 0]))
             qj = real(share * (x * field[0, 1] + y * field[1, 1] + z * field[2, 1] + field[3, 1]))
             qk = real(share * (x * field[0, 2] + y * field[1, 2] + z * field[2, 2] + field[3, 2]))
