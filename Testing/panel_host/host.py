@@ -28,7 +28,7 @@ def running_host(module_path: Path, folder: Path) -> Host:
 class Host:
     """A scripted module in its application.
 
-    errors: exceptions that reached Qt or VTK, which 3D Slicer would print: they fail a test.
+    errors: exceptions that reached Qt or VTK, and errors of VTK, which 3D Slicer would print: they fail a test.
     messages: the message boxes shown. packages: what counts as installed.
     """
 
@@ -50,7 +50,7 @@ class Host:
 
         sys.modules["qt"] = qt_module()
         from . import ctk_widgets, i18n, messages, modules, mrml_widgets, packages, parameter_node, ui_files
-        from .application import qSlicerApplication
+        from .application import BUILT_IN_MODULES, qSlicerApplication
 
         sys.modules["qt"].QUiLoader = ui_files.QUiLoader
         sys.modules["ctk"] = _namespace("ctk", ctk_widgets.STAND_INS)
@@ -68,8 +68,9 @@ class Host:
         from . import scripted_module
 
         sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = scripted_module
-        for name in ("cameras", "markups", "models", "sequences", "transforms", "volumerendering", "volumes"):
-            setattr(slicer.modules, name, modules.BuiltInModule(name, slicer.app.moduleLogic(name)))
+        for name in BUILT_IN_MODULES:
+            setattr(slicer.modules, name.lower(), modules.BuiltInModule(name, slicer.app.moduleLogic(name)))
+        self._watch_vtk()
 
     def _load(self, path: Path) -> Any:
         import slicer
@@ -106,6 +107,16 @@ class Host:
             self._library = _taken_library()
             sys.modules.update(outside)
             slicer.mrmlScene, sys.excepthook = scene_outside, hook_outside
+
+    def _watch_vtk(self) -> None:
+        """Note the errors that VTK and MRML report to their output window."""
+        import vtk
+
+        def note(window: vtk.vtkOutputWindow, event: str, text: str) -> None:
+            self.errors.append(RuntimeError(text))
+
+        note.CallDataType = vtk.VTK_STRING
+        vtk.vtkOutputWindow.GetInstance().AddObserver("ErrorEvent", note)
 
     def _note_error(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
         sys.__excepthook__(kind, error, trace)
