@@ -1,4 +1,4 @@
-"""Packages for the GPU: offered only to those who ask for the GPU, and named by its CUDA."""
+"""Packages for the GPU, offered only to those who ask for the GPU, and the fallback for 3D Slicer 5.10."""
 
 from __future__ import annotations
 
@@ -57,3 +57,21 @@ def test_where_there_is_no_gpu_nothing_is_offered(host, gpu, monkeypatch):
     with pytest.raises(InputError, match=r"no CUDA GPU here\. Choose to compute on the processor"):
         gpu.ensure_gpu()
     assert not host.messages.shown
+
+
+def test_slicer_5_10_asks_by_itself_and_installs_what_the_file_names(host, monkeypatch):
+    import slicer
+    from XrayCTRegistrationLib.errors import InputError
+
+    dependencies = sys.modules["XrayCTRegistrationLib.panel.dependencies"]
+    asked_for = []
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(dependencies, "find_spec", lambda name: find_spec(name) if name != "cma" or asked_for else None)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.setattr(slicer.util, "pip_install", asked_for.append)
+    host.messages.answers.append(sys.modules["qt"].QMessageBox.Cancel)
+    with pytest.raises(InputError, match="were not installed"):
+        dependencies.ensure(host.panel.resourcePath("requirements.txt"))
+    assert not asked_for
+    dependencies.ensure(host.panel.resourcePath("requirements.txt"))
+    assert asked_for == ["numba>=0.60 cma>=4.0"]
