@@ -167,7 +167,7 @@ class Host:
         assert button.isEnabled(), f"{button.name} is disabled: {button.toolTip}"
         button.click()
 
-    def wait(self, until: Callable[[], Any], seconds: float = 20.0) -> None:
+    def wait(self, until: Callable[[], Any], seconds: float = 60.0) -> None:
         """Run the event loop until something is so; AssertionError when it takes longer."""
         import slicer
 
