@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .messages import Messages
+from .namespace import provide
+from .packages import Packages
+
 _running: Host | None = None
 
 
@@ -36,51 +40,22 @@ class Host:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         os.environ.pop("DISPLAY", None)  # VTK would look for a screen
         self.errors: list[BaseException] = []
+        self.packages, self.messages = Packages(), Messages()
         self._window: Any = None
-        self._start(folder)
+        provide(folder, self.packages)
+        self.messages.watch()
+        self._watch_vtk()
         outside = _taken_library()
-        self.module = self._load(module_path)
+        self.module = _loaded_module(module_path)
         self._library = _taken_library()
         sys.modules.update(outside)
 
-    def _start(self, folder: Path) -> None:
+    @property
+    def scene(self) -> Any:
+        """The scene of the application."""
         import slicer
 
-        from .pythonqt import qt_module
-
-        sys.modules["qt"] = qt_module()
-        from . import ctk_widgets, i18n, messages, modules, mrml_widgets, packages, parameter_node, ui_files
-        from .application import BUILT_IN_MODULES, qSlicerApplication
-
-        sys.modules["qt"].QUiLoader = ui_files.QUiLoader
-        sys.modules["ctk"] = _namespace("ctk", ctk_widgets.STAND_INS)
-        self.messages, self.packages = messages.Messages(), packages.Packages()
-        self.messages.watch()
-        slicer.app = qSlicerApplication(folder)
-        slicer.mrmlScene = self.scene = slicer.app.mrmlScene()
-        slicer.modules = types.SimpleNamespace()
-        for cls in (*mrml_widgets.STAND_INS, *_module_classes(modules)):
-            setattr(slicer, cls.__name__, cls)
-        sys.modules["slicer.i18n"] = slicer.i18n = i18n
-        sys.modules["slicer.packaging"] = slicer.packaging = self.packages.packaging_module()
-        sys.modules["PyTorchUtils"] = self.packages.pytorch_module()
-        sys.modules["slicer.parameterNodeWrapper"] = slicer.parameterNodeWrapper = parameter_node
-        from . import scripted_module
-
-        sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = scripted_module
-        for name in BUILT_IN_MODULES:
-            setattr(slicer.modules, name.lower(), modules.BuiltInModule(name, slicer.app.moduleLogic(name)))
-        self._watch_vtk()
-
-    def _load(self, path: Path) -> Any:
-        import slicer
-
-        from .modules import qSlicerScriptedLoadableModule
-
-        module = qSlicerScriptedLoadableModule(path)
-        setattr(slicer.modules, module.name.lower(), module)
-        slicer.app.moduleManager().addModule(module)
-        return module
+        return slicer.app.mrmlScene()
 
     @contextlib.contextmanager
     def active(self) -> Iterator[Host]:
@@ -189,12 +164,11 @@ def _taken_library() -> dict[str, types.ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _namespace(name: str, classes: tuple[type, ...]) -> types.ModuleType:
-    module = types.ModuleType(name)
-    for cls in classes:
-        setattr(module, cls.__name__, cls)
+def _loaded_module(path: Path) -> Any:
+    """A scripted module, found and registered as 3D Slicer does when it starts."""
+    import slicer
+
+    module = slicer.qSlicerScriptedLoadableModule(path)
+    setattr(slicer.modules, module.name.lower(), module)
+    slicer.app.moduleManager().addModule(module)
     return module
-
-
-def _module_classes(modules: types.ModuleType) -> tuple[type, ...]:
-    return (modules.qSlicerScriptedLoadableModule, modules.qSlicerScriptedLoadableModuleWidget)
