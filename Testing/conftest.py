@@ -35,8 +35,10 @@ def running_host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 @pytest.fixture
 def host(running_host: Host) -> Iterator[Host]:
-    """The module in the panel host, with an empty scene. A test in which Qt or VTK met an exception fails."""
+    """The module in the panel host, with an empty scene. A test in which Qt or VTK met an exception fails, and one in
+    which the panel told of an error that nobody had thought of."""
     with running_host.active():
         yield running_host
     errors, running_host.errors[:] = list(running_host.errors), []
     assert not errors
+    assert not [message for message in running_host.messages.shown if "should not have happened" in message.text]

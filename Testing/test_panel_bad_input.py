@@ -154,6 +154,28 @@ def test_a_transform_that_is_not_rigid(host, scale):
     assert host.ui.registerButton.enabled
 
 
+def test_an_xray_that_would_move_with_the_ct(host):
+    case = choose_case(host, views=1)
+    case.xray_nodes[0].SetAndObserveTransformNodeID(host.ui.poseSelector.currentNode().GetID())
+    assert refused(host, "X-ray 1")
+    case.xray_nodes[0].SetAndObserveTransformNodeID(None)
+    host.idle(0.02)
+    assert host.ui.registerButton.enabled
+
+
+def test_a_ct_that_is_deformed_keeps_its_transform(host):
+    import vtk
+
+    case = add_case(host, views=1)
+    bent = host.scene.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
+    bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    case.ct_node.SetAndObserveTransformNodeID(bent.GetID())
+    host.ui.ctSelector.setCurrentNode(case.ct_node)
+    host.ui.xray1Selector.setCurrentNode(case.xray_nodes[0])
+    assert refused(host, case.ct_node.GetName())
+    assert case.ct_node.GetParentTransformNode() is bent
+
+
 def test_a_ct_outside_the_view_shows_no_edges_and_is_told_when_registered(host):
     choose_case(host)
     node = host.ui.poseSelector.currentNode()

@@ -68,6 +68,16 @@ def test_stand_ins_offer_only_names_that_the_running_application_has(host, real)
         assert own_names(cls) <= allowed, name
 
 
+def test_properties_of_stand_ins_have_the_type_of_the_real_ones(host, real):
+    compared = 0
+    for name, cls in stand_ins():
+        meta, known = cls.staticMetaObject, real[name]
+        for index in range(meta.propertyOffset(), meta.propertyCount()) if isinstance(known, dict) else ():
+            compared += 1
+            assert meta.property(index).typeName() == known["properties"][meta.property(index).name()], name
+    assert compared > 20
+
+
 def test_invokable_methods_beside_slots_are_few_and_named(host):
     allowed = {"addAttribute", "currentNode", "mrmlScene", "nodeCount", "nodeFromIndex"}  # Q_INVOKABLE in the headers
     assert set().union(*(getattr(cls, "METHODS", set()) for name, cls in stand_ins())) <= allowed

@@ -79,6 +79,47 @@ def test_a_carm_file_is_read_and_named_as_the_origin(host, tmp_path):
     assert host.ui.registerButton.enabled
 
 
+class Database:
+    """Stands for slicer.dicomDatabase: one file of one instance."""
+
+    def __init__(self, uid, path):
+        self._files = {uid: str(path)}
+
+    def fileForInstance(self, uid):
+        return self._files.get(uid, "")
+
+
+def test_dicom_tags_fill_in_the_geometry_and_are_named(host, tmp_path, monkeypatch):
+    path = tmp_path / "xa.dcm"
+    write_tags(path, DistanceSourceToDetector=1020, DistanceSourceToPatient=700, ImagerPixelSpacing=[3.0, 3.0])
+    monkeypatch.setattr(slicer, "dicomDatabase", Database("1.2.3", path), raising=False)
+    case = add_case(host, views=1, geometry=False)
+    case.xray_nodes[0].SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    host.ui.ctSelector.setCurrentNode(case.ct_node)
+    host.ui.xray1Selector.setCurrentNode(case.xray_nodes[0])
+    assert host.ui.sourceToDetectorSpinBox.value == 1020
+    assert host.ui.sourceToDetectorOriginLabel.text == "DICOM (0018,1110)"
+    assert host.ui.registerButton.enabled
+    host.ui.sourceToDetectorSpinBox.value = 1000
+    assert host.ui.sourceToDetectorOriginLabel.text == "user"
+    host.press(host.ui.readDicomButton)
+    assert host.ui.sourceToDetectorSpinBox.value == 1020
+
+
+def write_tags(path, **values):
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset = pydicom.Dataset()
+    for keyword, value in {"Modality": "XA", **values}.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.12.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.save_as(path, enforce_file_format=True)
+
+
 def test_typical_values_are_labelled_as_such(host):
     choose_case(host, views=1, geometry=False)
     host.press(host.ui.typicalGeometryButton)

@@ -12,14 +12,17 @@ from PySide6 import QtCore, QtWidgets
 from .views import qSlicerLayoutManager
 
 _LOGICS = {
-    "cameras": "vtkSlicerCamerasModuleLogic",
-    "markups": "vtkSlicerMarkupsLogic",
-    "models": "vtkSlicerModelsLogic",
-    "sequences": "vtkSlicerSequencesLogic",
-    "transforms": "vtkSlicerTransformLogic",
-    "volumerendering": "vtkSlicerVolumeRenderingLogic",
-    "volumes": "vtkSlicerVolumesLogic",
+    "Cameras": "vtkSlicerCamerasModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
 }
+
+
+BUILT_IN_MODULES = tuple(_LOGICS)
 
 
 class qSlicerApplication(QtWidgets.QApplication):
@@ -40,15 +43,16 @@ class qSlicerApplication(QtWidgets.QApplication):
         colors = slicer.vtkMRMLColorLogic()
         colors.SetMRMLScene(self._scene)
         self._logic.SetColorLogic(colors)
-        self._module_logics = {name: self._new_logic(class_name) for name, class_name in _LOGICS.items()}
+        self._module_logics = {name: self._new_logic(name) for name in _LOGICS}
         self._layout_manager: qSlicerLayoutManager | None = None
         self._module_manager = qSlicerModuleManager()
         self._io_manager = qSlicerIOManager(self._scene)
 
-    def _new_logic(self, class_name: str) -> slicer.vtkMRMLAbstractLogic:
-        logic = getattr(slicer, class_name)()
+    def _new_logic(self, name: str) -> slicer.vtkMRMLAbstractLogic:
+        logic = getattr(slicer, _LOGICS[name])()
         logic.SetMRMLApplicationLogic(self._logic)
         logic.SetMRMLScene(self._scene)
+        self._logic.SetModuleLogic(name, logic)
         return logic
 
     def mrmlScene(self) -> slicer.vtkMRMLScene:
@@ -58,7 +62,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return self._logic
 
     def moduleLogic(self, name: str) -> slicer.vtkMRMLAbstractLogic | None:
-        return self._module_logics.get(name.lower())
+        return self._module_logics.get(name)
 
     def setLayoutManager(self, manager: qSlicerLayoutManager | None) -> None:
         self._layout_manager = manager

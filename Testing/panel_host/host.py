@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .messages import Messages
+from .namespace import provide
+from .packages import Packages
+
 _running: Host | None = None
 
 
@@ -28,7 +32,7 @@ def running_host(module_path: Path, folder: Path) -> Host:
 class Host:
     """A scripted module in its application.
 
-    errors: exceptions that reached Qt or VTK, which 3D Slicer would print: they fail a test.
+    errors: exceptions that reached Qt or VTK, and errors of VTK, which 3D Slicer would print: they fail a test.
     messages: the message boxes shown. packages: what counts as installed.
     """
 
@@ -36,50 +40,22 @@ class Host:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         os.environ.pop("DISPLAY", None)  # VTK would look for a screen
         self.errors: list[BaseException] = []
+        self.packages, self.messages = Packages(), Messages()
         self._window: Any = None
-        self._start(folder)
+        provide(folder, self.packages)
+        self.messages.watch()
+        self._watch_vtk()
         outside = _taken_library()
-        self.module = self._load(module_path)
+        self.module = _loaded_module(module_path)
         self._library = _taken_library()
         sys.modules.update(outside)
 
-    def _start(self, folder: Path) -> None:
+    @property
+    def scene(self) -> Any:
+        """The scene of the application."""
         import slicer
 
-        from .pythonqt import qt_module
-
-        sys.modules["qt"] = qt_module()
-        from . import ctk_widgets, i18n, messages, modules, mrml_widgets, packages, parameter_node, ui_files
-        from .application import qSlicerApplication
-
-        sys.modules["qt"].QUiLoader = ui_files.QUiLoader
-        sys.modules["ctk"] = _namespace("ctk", ctk_widgets.STAND_INS)
-        self.messages, self.packages = messages.Messages(), packages.Packages()
-        self.messages.watch()
-        slicer.app = qSlicerApplication(folder)
-        slicer.mrmlScene = self.scene = slicer.app.mrmlScene()
-        slicer.modules = types.SimpleNamespace()
-        for cls in (*mrml_widgets.STAND_INS, *_module_classes(modules)):
-            setattr(slicer, cls.__name__, cls)
-        sys.modules["slicer.i18n"] = slicer.i18n = i18n
-        sys.modules["slicer.packaging"] = slicer.packaging = self.packages.packaging_module()
-        sys.modules["PyTorchUtils"] = self.packages.pytorch_module()
-        sys.modules["slicer.parameterNodeWrapper"] = slicer.parameterNodeWrapper = parameter_node
-        from . import scripted_module
-
-        sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = scripted_module
-        for name in ("cameras", "markups", "models", "sequences", "transforms", "volumerendering", "volumes"):
-            setattr(slicer.modules, name, modules.BuiltInModule(name, slicer.app.moduleLogic(name)))
-
-    def _load(self, path: Path) -> Any:
-        import slicer
-
-        from .modules import qSlicerScriptedLoadableModule
-
-        module = qSlicerScriptedLoadableModule(path)
-        setattr(slicer.modules, module.name.lower(), module)
-        slicer.app.moduleManager().addModule(module)
-        return module
+        return slicer.app.mrmlScene()
 
     @contextlib.contextmanager
     def active(self) -> Iterator[Host]:
@@ -106,6 +82,16 @@ class Host:
             self._library = _taken_library()
             sys.modules.update(outside)
             slicer.mrmlScene, sys.excepthook = scene_outside, hook_outside
+
+    def _watch_vtk(self) -> None:
+        """Note the errors that VTK and MRML report to their output window."""
+        import vtk
+
+        def note(window: vtk.vtkOutputWindow, event: str, text: str) -> None:
+            self.errors.append(RuntimeError(text))
+
+        note.CallDataType = vtk.VTK_STRING
+        vtk.vtkOutputWindow.GetInstance().AddObserver("ErrorEvent", note)
 
     def _note_error(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
         sys.__excepthook__(kind, error, trace)
@@ -156,7 +142,7 @@ class Host:
         assert button.isEnabled(), f"{button.name} is disabled: {button.toolTip}"
         button.click()
 
-    def wait(self, until: Callable[[], Any], seconds: float = 20.0) -> None:
+    def wait(self, until: Callable[[], Any], seconds: float = 60.0) -> None:
         """Run the event loop until something is so; AssertionError when it takes longer."""
         import slicer
 
@@ -178,12 +164,11 @@ def _taken_library() -> dict[str, types.ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _namespace(name: str, classes: tuple[type, ...]) -> types.ModuleType:
-    module = types.ModuleType(name)
-    for cls in classes:
-        setattr(module, cls.__name__, cls)
+def _loaded_module(path: Path) -> Any:
+    """A scripted module, found and registered as 3D Slicer does when it starts."""
+    import slicer
+
+    module = slicer.qSlicerScriptedLoadableModule(path)
+    setattr(slicer.modules, module.name.lower(), module)
+    slicer.app.moduleManager().addModule(module)
     return module
-
-
-def _module_classes(modules: types.ModuleType) -> tuple[type, ...]:
-    return (modules.qSlicerScriptedLoadableModule, modules.qSlicerScriptedLoadableModuleWidget)

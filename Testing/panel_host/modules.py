@@ -78,6 +78,9 @@ class BuiltInModule:
         return self._logic
 
 
+STAND_INS = (qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget)
+
+
 def _loaded(name: str, path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

@@ -21,7 +21,6 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 _MODULES = (QtCore, QtGui, QtWidgets)
-_ABSENT = {"QTextCodec"}  # not in Qt 6
 _STAND_INS = __name__.rpartition(".")[0]  # classes of this package pass for C++ classes
 
 _qt_connect = QtCore.QObject.connect
@@ -37,7 +36,7 @@ def qt_module() -> types.ModuleType:
     module = types.ModuleType("qt", "Qt as PythonQt offers it, on PySide6")
     for source in (*_MODULES, QtUiTools):
         for name in dir(source):
-            if name.startswith("Q") and name not in _ABSENT:
+            if name.startswith("Q"):
                 setattr(module, name, getattr(source, name))
     return module
 

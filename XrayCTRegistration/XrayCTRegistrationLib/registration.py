@@ -210,7 +210,10 @@ def problem_steps(
                 f"{radiograph.where}: the image has {columns} x {rows} pixels, but its geometry is for "
                 f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
             )
-    problem = Problem(attenuation(prepared(ct)), (), tuple(views), start, ct.center, settings.device)
+    body = prepared(ct)
+    yield RegistrationState("prepare", 0.0, start, float("nan"))
+    problem = Problem(attenuation(body), (), tuple(views), start, ct.center, settings.device)
+    yield RegistrationState("prepare", 0.0, start, float("nan"))
     for radiograph, view in zip(radiographs, views):
         try:
             footprint(problem.attenuation, start, view)

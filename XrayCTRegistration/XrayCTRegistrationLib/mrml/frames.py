@@ -39,15 +39,25 @@ def parent_to_world(node: Any) -> np.ndarray:
 
     Raises InputError that names the node when they are not linear.
     """
-    import vtk
-
     parent = node.GetParentTransformNode()
-    matrix = vtk.vtkMatrix4x4()
-    if parent is not None and not parent.GetMatrixTransformToWorld(matrix):
+    if parent is None:
+        return np.eye(4)
+    if (matrix := transform_to_world(parent)) is None:
         raise InputError(
             f"{node.GetName()}: it is under the transform {parent.GetName()}, which is not linear. Harden that "
             "transform, or take it away, in the Transforms module."
         )
+    return matrix
+
+
+def transform_to_world(transform_node: Any) -> np.ndarray | None:
+    """4x4 of a transform node and all above it, in RAS; None where they are not linear."""
+    import vtk
+
+    if not transform_node.IsTransformToWorldLinear():  # asked first, since VTK would log an error
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    transform_node.GetMatrixTransformToWorld(matrix)
     return matrix_array(matrix)
 
 

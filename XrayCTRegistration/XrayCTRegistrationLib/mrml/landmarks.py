@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..landmarks import Sighting
-from .frames import lps_points, parent_to_world
+from .frames import lps_points, parent_to_world, transform_to_world
 from .xrays import view_of
 
 
@@ -19,15 +19,10 @@ def ct_landmarks(node: Any, pose_node: Any) -> tuple[np.ndarray, list[str]]:
     Markups that are under the pose, as the CT is, hold such points already; others were placed on the CT where it
     stands now, and are carried back.
     """
-    import vtk
-
-    from .frames import matrix_array
-
     points, labels = _placed_points(node)
-    matrix = vtk.vtkMatrix4x4()
-    if not pose_node.GetMatrixTransformToWorld(matrix):
+    if (to_world := transform_to_world(pose_node)) is None:
         raise InputError(f"{pose_node.GetName()}: this transform is not linear. Choose a linear transform as pose.")
-    from_world = np.linalg.inv(matrix_array(matrix))
+    from_world = np.linalg.inv(to_world)
     return lps_points(points @ from_world[:3, :3].T + from_world[:3, 3]), labels
 
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import InputError
 from ..geometry import Pose, XrayView
-from .frames import lps_motion, matrix_array, parent_to_world, vtk_matrix
+from .frames import lps_motion, parent_to_world, transform_to_world, vtk_matrix
 
 _INITIAL = "XrayCTRegistration.InitialPose"
 
@@ -26,16 +26,13 @@ def pose_of(transform_node: Any) -> Pose:
 
     Raises InputError that names the node when it is not linear or not rigid.
     """
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    if not transform_node.GetMatrixTransformToWorld(matrix):
+    if (matrix := transform_to_world(transform_node)) is None:
         raise InputError(
             f"{transform_node.GetName()}: this transform is not linear, so it is no pose of a rigid body. Choose a "
             "linear transform."
         )
     try:
-        return Pose(lps_motion(matrix_array(matrix)))
+        return Pose(lps_motion(matrix))
     except InputError as error:
         raise InputError(f"{transform_node.GetName()}: {error}") from None
 

@@ -18,6 +18,7 @@ from .volumes import add_ct_node
 from .xrays import add_xray_node
 
 _SPACING_MM = 2.0
+_STEP_MM = 1.0
 _PHOTONS = 20_000.0
 _COLUMNS, _ROWS = 384, 384
 _CARM = {"source_to_detector_mm": 1020.0, "source_to_isocenter_mm": 700.0, "pixel_spacing_mm": [0.8, 0.8]}
@@ -50,7 +51,7 @@ def sample_steps(scene: Any) -> Generator[float, None, Sample]:
     true = Pose.about(start.apply(ct.center), turn, np.array(_TRUE_SHIFT_MM)) @ start
     images = []
     for number, view in enumerate(views.values()):
-        counts = detector_counts(line_integrals(ct, view, true), _PHOTONS, np.random.default_rng(number))
+        counts = detector_counts(line_integrals(ct, view, true, _STEP_MM), _PHOTONS, np.random.default_rng(number))
         images.append(_radiograph(counts))
         yield 0.4 + 0.5 * (number + 1) / len(views)
     nodes = []

@@ -46,11 +46,29 @@ def ensure(requirements: str | Path) -> None:
     if find_spec("torch") is None:
         _install_torch()
     if any(find_spec(name) is None for name in _IMPORTED):
-        _install(Path(requirements))
+        lines = [line.strip() for line in Path(requirements).read_text(encoding="utf-8").splitlines()]
+        wanted = [line for line in lines if line and not line.startswith("#")]
+        _install(wanted, _("The packages that registration needs were not installed."))
     importlib.invalidate_caches()
     missing = [name for name in ("torch", *_IMPORTED) if find_spec(name) is None]
     if missing:
         raise InputError(_("Still missing: {names}. Registration needs them.").format(names=", ".join(missing)))
+
+
+def ensure_gpu() -> None:
+    """Install what the projector needs on the GPU that was asked for; InputError where there is none, or no will."""
+    import torch
+
+    remedy = _("Choose to compute on the processor, or automatically.")
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        raise InputError(_("PyTorch finds no CUDA GPU here.") + " " + remedy)
+    if find_spec("numba_cuda") is None:
+        cuda = torch.version.cuda.partition(".")[0]
+        declined = _("The GPU needs the package numba-cuda, which was not installed.") + " " + remedy
+        _install([f"numba-cuda[cu{cuda}]>=0.30"], declined)
+        importlib.invalidate_caches()
+        if find_spec("numba_cuda") is None:
+            raise InputError(declined)
 
 
 def _install_torch() -> None:
@@ -64,27 +82,21 @@ def _install_torch() -> None:
         raise InputError(_("PyTorch is needed and was not installed."))
 
 
-def _install(requirements: Path) -> None:
+def _install(requirements: list[str], declined: str) -> None:
+    """Ask, and install; InputError, with the text `declined` where the person did so."""
     try:
         import slicer.packaging as packaging
     except ModuleNotFoundError:  # Slicer 5.10
-        _install_in_slicer_5_10(requirements)
-        return
+        packaging = None
     try:
-        packaging.pip_ensure(packaging.load_requirements(requirements), requester=_REQUESTER)
+        if packaging is not None:
+            packaging.pip_ensure(requirements, requester=_REQUESTER)  # asks by itself
+            return
+        question = _("Python packages are needed that are not installed: {packages}. Install them now?")
+        if not slicer.util.confirmOkCancelDisplay(question.format(packages=" ".join(requirements))):
+            raise RuntimeError(declined)
+        slicer.util.pip_install(" ".join(requirements))
     except RuntimeError:
-        raise InputError(_("The packages that registration needs were not installed.")) from None
-    except Exception as error:  # pip ended with an error
-        raise InputError(_("The installation failed: {error}").format(error=error)) from None
-
-
-def _install_in_slicer_5_10(requirements: Path) -> None:
-    lines = [line.strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
-    packages = " ".join(line for line in lines if line and not line.startswith("#"))
-    question = _("Registration needs Python packages that are not installed: {packages}. Install them now?")
-    if not slicer.util.confirmOkCancelDisplay(question.format(packages=packages)):
-        raise InputError(_("The packages that registration needs were not installed."))
-    try:
-        slicer.util.pip_install(packages)
+        raise InputError(declined) from None
     except Exception as error:  # pip ended with an error
         raise InputError(_("The installation failed: {error}").format(error=error)) from None

@@ -90,11 +90,12 @@ class PoseSection:
     def show_handles(self) -> None:
         """Show the handles in the views, or hide them; they turn the CT about its middle."""
         node, inputs = self._panel.pose_node, self._panel.inputs
-        if node is None or inputs is None:
+        shown = bool(self._ui.handlesCheckBox.checked)
+        if node is None or inputs is None or not (shown or node.GetDisplayNode()):
             return
         node.CreateDefaultDisplayNodes()
         node.SetCenterOfTransformation(*lps_points(inputs.ct.center))
-        node.GetDisplayNode().SetEditorVisibility(bool(self._ui.handlesCheckBox.checked))
+        node.GetDisplayNode().SetEditorVisibility(shown)
 
     def say_what_is_missing(self) -> None:
         """Say that edges cannot be drawn yet, and what helps."""

@@ -15,7 +15,7 @@ from ..mrml.poses import initial_pose, keep_initial_pose, pose_of
 from ..mrml.results import keep_result, kept_result
 from ..mrml.sequences import add_pose_sequence, frames_of
 from . import dependencies
-from .choices import Method
+from .choices import Device, Method
 from .messages import show_message, told_to_people
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class RegisterSection:
         """Begin a registration; InputError where that cannot be."""
         panel = self._panel
         dependencies.ensure(panel.requirements)
+        if panel.parameters.device is Device.CUDA:
+            dependencies.ensure_gpu()
         self._warm_up()
         from ..mrml.session import Session
 
