@@ -19,7 +19,7 @@ from XrayCTRegistrationLib.mrml.overlay import clear_edges, overlay_node, show_e
 from XrayCTRegistrationLib.mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays  # noqa: E402
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node, voxels  # noqa: E402
 from XrayCTRegistrationLib.mrml.xrays import view_of  # noqa: E402
-from XrayCTRegistrationLib.preview import Preview, preview_volume  # noqa: E402
+from XrayCTRegistrationLib.preview import Preview, PreviewCt  # noqa: E402
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_preview_is_most_similar_at_the_true_pose_and_says_when_the_ct_is_out_
 
     sample = finished(sample_steps(scene))
     inputs = inputs_of(sample.ct_node, sample.xray_nodes)
-    preview = Preview(preview_volume(inputs.ct), inputs.radiographs, inputs.views)
+    preview = Preview(PreviewCt.of(inputs.ct), inputs.radiographs, inputs.views)
     near = sample.true_pose.moved(np.array([0, 0, 0, 4.0, 0, 0]), np.zeros(3))
     assert preview.similarity(sample.true_pose) > 0.9 > preview.similarity(near)
     away = Pose.from_parts(np.eye(3), np.array([0, 0, 5000.0]))
@@ -183,7 +183,7 @@ def test_the_edges_of_a_preview_are_those_of_the_full_drr(scene):
         {**CARM, "image_size_px": [256, 256], "pixel_spacing_mm": [1.2, 1.2], "principal_point_px": [127.5, 127.5]}
     )
     pose = Pose.identity()
-    preview = Preview(preview_volume(ct), (), (view,))
+    preview = Preview(PreviewCt.of(ct), (), (view,))
     mask, shown = preview.edges(0, pose, 256)
     import torch
 

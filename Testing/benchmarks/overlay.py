@@ -24,7 +24,7 @@ from XrayCTRegistrationLib.mrml.session import Session
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node
 from XrayCTRegistrationLib.mrml.xrays import add_xray_node
 from XrayCTRegistrationLib.phantom import synthetic_spine
-from XrayCTRegistrationLib.preview import Preview, preview_volume
+from XrayCTRegistrationLib.preview import Preview, PreviewCt
 from XrayCTRegistrationLib.projector import warm_up
 from XrayCTRegistrationLib.registration import Settings
 from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
@@ -52,7 +52,7 @@ def main() -> None:
     node = pose_node_for(scene, ct_node, Pose.identity())
     inputs = inputs_of(ct_node, [xray])
     print(f"CT of {' x '.join(map(str, ct.size))} voxels of {options.spacing:g} mm, one view of 256 x 256 pixels")
-    preview = Preview(preview_volume(inputs.ct), inputs.radiographs, inputs.views)
+    preview = Preview(PreviewCt.of(inputs.ct), inputs.radiographs, inputs.views)
     poses = [random_motion(view, "overlay", number, 0) for number in range(options.moves)]
     preview.similarity(Pose.identity())
     for width in _WIDTHS_PX:

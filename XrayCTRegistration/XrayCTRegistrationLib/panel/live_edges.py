@@ -12,12 +12,11 @@ from ..geometry import Pose
 from ..mrml.inputs import Inputs
 from ..mrml.overlay import clear_edges, show_edges
 from ..mrml.views import show_overlays
-from ..volume import Volume
 from ..xray import Polarity
 from . import dependencies
 
 if TYPE_CHECKING:
-    from ..preview import Preview
+    from ..preview import Preview, PreviewCt
 
 _MOVING_MS, _RESTING_MS = 10, 250  # after a change of the pose
 _MOVING_PX, _RESTING_PX = 192, 384  # longest side of the DRR that edges are sought in
@@ -36,7 +35,7 @@ class LiveEdges:
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
         self._pose: Pose | None = None
-        self._ct: Volume | None = None  # prepared
+        self._ct: PreviewCt | None = None
         self._ct_key: Any = None
         self._left: list[int] = []  # views to draw finely, one between two events of the window
         self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
@@ -65,10 +64,10 @@ class LiveEdges:
         self.stop()
         if not dependencies.are_installed():
             return
-        from ..preview import Preview, preview_volume
+        from ..preview import Preview, PreviewCt
 
         if ct_key != self._ct_key:
-            self._ct, self._ct_key = preview_volume(inputs.ct), ct_key
+            self._ct, self._ct_key = PreviewCt.of(inputs.ct), ct_key
         self._preview = Preview(self._ct, inputs.radiographs, inputs.views, polarities)
         self._xray_nodes = tuple(xray_nodes)
         for node in before:
