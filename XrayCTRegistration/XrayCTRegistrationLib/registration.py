@@ -27,7 +27,7 @@ from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import matched_polarity
 from .similarity import similarity
 from .state import RegistrationState, Steps, finished, reported
-from .volume import Volume, attenuation, prepared
+from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
 from .xray import Polarity, Radiograph, XrayImage, xray_image
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
@@ -210,10 +210,15 @@ def problem_steps(
                 f"{radiograph.where}: the image has {columns} x {rows} pixels, but its geometry is for "
                 f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
             )
-    body = prepared(ct)
-    yield RegistrationState("prepare", 0.0, start, float("nan"))
+    state = RegistrationState("prepare", 0.0, start, float("nan"))
+    check_hounsfield(ct)
+    yield state
+    body = cropped_to_body(ct)
+    yield state
+    body = coarsened(body)
+    yield state
     problem = Problem(attenuation(body), (), tuple(views), start, ct.center, settings.device)
-    yield RegistrationState("prepare", 0.0, start, float("nan"))
+    yield state
     for radiograph, view in zip(radiographs, views):
         try:
             footprint(problem.attenuation, start, view)
