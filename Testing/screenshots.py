@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WINDOW_PX = (1480, 800)
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1800, 1440), (2300, 740)  # of windows that a view is taken from
-PANEL_HEIGHT_PX = 1400
+PANEL_HEIGHT_PX = 1355
 
 
 def main() -> None:

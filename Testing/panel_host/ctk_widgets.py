@@ -16,7 +16,7 @@ _UNLIMITED = 16777215  # QWIDGETSIZE_MAX
 
 
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A header bar with an arrow; what is laid out in it shows while it is open."""
+    """A header bar with an arrow. Folded it is cut off below the bar; its contents stay as visible as they were."""
 
     SIGNALS: ClassVar[dict[str, str]] = {"contentsCollapsed(bool)": "contentsCollapsed"}
     contentsCollapsed = Signal(bool)
@@ -41,16 +41,8 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         return self.fontMetrics().height() + 10
 
     def _show_contents(self, shown: bool) -> None:
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(shown)
         self.setMaximumHeight(_UNLIMITED if shown else self._header_height())
         self.contentsCollapsed.emit(not shown)
-
-    def childEvent(self, event: QtCore.QChildEvent) -> None:
-        if event.added() and isinstance(event.child(), QtWidgets.QWidget) and not self.isChecked():
-            event.child().setVisible(False)
-        super().childEvent(event)
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
         return position.y() < self._header_height()
@@ -87,7 +79,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 
 class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
-    """A group box whose title folds it away."""
+    """A group box that its title folds away, by cutting it off below."""
 
     SIGNALS: ClassVar[dict[str, str]] = {}
 
@@ -105,15 +97,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
     collapsed = Property(bool, _get_collapsed, _set_collapsed)
 
     def _show_contents(self, shown: bool) -> None:
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(shown)
         self.setMaximumHeight(_UNLIMITED if shown else self.fontMetrics().height() + 4)
-
-    def childEvent(self, event: QtCore.QChildEvent) -> None:
-        if event.added() and isinstance(event.child(), QtWidgets.QWidget) and not self.isChecked():
-            event.child().setVisible(False)
-        super().childEvent(event)
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtWidgets.QStylePainter(self)

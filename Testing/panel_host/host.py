@@ -136,9 +136,10 @@ class Host:
         return self.panel.logic
 
     def press(self, button: Any) -> None:
-        """Press a button as a person can: it must be visible and enabled."""
+        """Press a button as a person can: it must be visible, in no folded section, and enabled."""
         panel = self.module.widgetRepresentation()
         assert button.isVisibleTo(panel), f"{button.name} is not visible"
+        assert not _is_folded(button), f"{button.name} is in a folded section"
         assert button.isEnabled(), f"{button.name} is disabled: {button.toolTip}"
         button.click()
 
@@ -156,6 +157,12 @@ class Host:
         """Run the event loop for a while."""
         end = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() > end)
+
+
+def _is_folded(widget: Any) -> bool:
+    """Whether a collapsible section above a widget is collapsed."""
+    parent = widget.parentWidget()
+    return parent is not None and (getattr(parent, "collapsed", False) or _is_folded(parent))
 
 
 def _taken_library() -> dict[str, types.ModuleType]:
