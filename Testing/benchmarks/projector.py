@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -177,9 +176,14 @@ def memory_of_one_call(library: str, pixels: int, batch: int, mode: str, device:
         torch.cuda.reset_peak_memory_stats()
         call(render, some_poses(batch, device), mode)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is counted anew
+    before = _peak_kb()
     call(render, some_poses(batch, device), mode)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
+    return (_peak_kb() - before) / 1e3
+
+
+def _peak_kb() -> int:
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
 
 
 def peak_memory(library: str, pixels: int, batch: int, mode: str, device: str) -> float | None:

@@ -23,6 +23,11 @@ from .march import compiled_march
 _SLABS_A_THREAD = 4
 _CHUNKS_A_THREAD = 8  # of image rows: rows beside the patient are done at once, and no thread shall be left with those
 
+# Rays of a row enter new cache lines one after the other, at few samples each, so that the processor would wait for
+# nearly every line by itself. Every so many rays, the lines of a ray so many columns ahead are asked for together.
+_FETCH_EVERY, _FETCH_AHEAD = 8, 16
+_NEAR_VOXELS = 1_000_000  # a volume as small as this lies in the caches anyway
+
 # Sums may be reordered, which is what lets a march run in vector registers; the order is fixed by the compiled code.
 _options = {"fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy", "nogil": True}
 
@@ -57,13 +62,30 @@ def _corners(_, values, i, j, k, stride_j, stride_k, real):
     return signature, generate
 
 
+@intrinsic
+def _prefetch(_, values, at):
+    """Ask for the cache line of values[at]."""
+
+    def generate(context, builder, signature, arguments):
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(builder.gep(data, [at]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(prefetch, [place, flag(0), flag(2), flag(1)])  # to be read, into the second level, data
+        return context.get_dummy_value()
+
+    return types.void(values, types.int64), generate
+
+
 @numba.njit(**_options)
 def _add(values, at, amount):
     values[at] += amount
 
 
-_march = compiled_march(numba.njit(**_options), _corners, _add)
-_integral, _derivatives, _spread, _spread_slopes = _march
+_march = compiled_march(numba.njit(**_options), _corners, _add, _prefetch)
+_integral, _derivatives, _fetch_ahead, _spread, _spread_slopes = _march
 
 
 @kept_on_disk(numba.njit, config, parallel=True, **_options)
@@ -71,10 +93,13 @@ def _draw(values, size, rays, step_mm, scale, images):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
+    far = size_i * size_j * size_k > _NEAR_VOXELS
     for task in numba.prange(batch * channels * rows):
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
+            if far and column % _FETCH_EVERY == 0:
+                _fetch_ahead(channel, size_i, size_j, size_k, ray, column + _FETCH_AHEAD, row, step_mm, real)
             images[b, c, row, column] = scale * _integral(
                 channel, size_i, size_j, size_k, ray, column, row, step_mm, real
             )
@@ -85,10 +110,13 @@ def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
+    far = size_i * size_j * size_k > _NEAR_VOXELS
     for task in numba.prange(batch * channels * rows):
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
+            if far and column % _FETCH_EVERY == 0:
+                _fetch_ahead(channel, size_i, size_j, size_k, ray, column + _FETCH_AHEAD, row, step_mm, real)
             value, rx, ry, rz, tx, ty, tz = _derivatives(
                 channel, size_i, size_j, size_k, ray, column, row, step_mm, real
             )

@@ -77,7 +77,13 @@ def _add(values, at, amount):
     cuda.atomic.add(values, at, amount)
 
 
-_integral, _derivatives, _spread, _spread_slopes = compiled_march(cuda.jit(device=True), _corners, _add)
+@cuda.jit(device=True)
+def _leave_to_other_threads(values, at):
+    """A GPU hides the wait for memory by marching other rays."""
+
+
+_march = compiled_march(cuda.jit(device=True), _corners, _add, _leave_to_other_threads)
+_integral, _derivatives, _, _spread, _spread_slopes = _march
 
 
 # The kernels below draw channel c, whose values they are given, with a layer of the grid for every pose.

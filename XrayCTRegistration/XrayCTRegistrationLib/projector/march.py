@@ -35,6 +35,7 @@ class March(NamedTuple):
 
     integral(values, size_i, size_j, size_k, rays, column, row, step_mm, real) -> line integral
     derivatives(the same) -> line integral and its derivatives to the six components of a world twist
+    fetch_ahead(the same): asks the cache for what the ray will meet; computes nothing
     spread(the same but real, amount, first_plane, end_plane, real): adds to values, amount times the derivative of the
         line integral to each of them, in the planes first_plane <= k < end_plane alone
     spread_slopes(the same but real, field, amount, first_plane, end_plane, real): adds, likewise, the derivative of the
@@ -43,16 +44,19 @@ class March(NamedTuple):
 
     integral: Callable
     derivatives: Callable
+    fetch_ahead: Callable
     spread: Callable
     spread_slopes: Callable
 
 
-def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, add: Callable) -> March:
+def compiled_march(
+    compiled: Callable[[Callable], Callable], corners: Callable, add: Callable, prefetch: Callable
+) -> March:
     """The march's functions, each passed through `compiled`, a decorator.
 
     corners(values, i, j, k, stride_j, stride_k, real) -> as `real`, the voxels (i, j, k), (i + 1, j, k), (i, j + 1, k),
         (i + 1, j + 1, k) and the same four at k + 1. All indices and strides are int32.
-    add(values, at, amount): values[at] += amount.
+    add(values, at, amount): values[at] += amount. prefetch(values, at): values[at] will be needed soon.
     """
 
     @compiled
@@ -184,6 +188,17 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         )
 
     @compiled
+    def fetch_ahead(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
+        x0, y0, z0, dx, dy, dz, _, count, _ = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
+        )
+        for n in range(count):
+            i, j, k, _, _, _ = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
+            at = i + j * size_i + k * size_i * size_j
+            prefetch(values, at)  # two opposite rows of the cell; the others are those of samples beside it
+            prefetch(values, at + size_i + size_i * size_j)
+
+    @compiled
     def spread(values, size_i, size_j, size_k, rays, column, row, step_mm, amount, first_plane, end_plane, real):
         x0, y0, z0, dx, dy, dz, _, count, _ = slab(
             rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real
@@ -228,4 +243,4 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
                     add(values, int32(corner + stride_j), fj * (one - fi) * sk + ((one - fi) * qj - fj * qi) * wk)
                     add(values, int32(corner + stride_j + 1), fj * fi * sk + (fj * qi + fi * qj) * wk)
 
-    return March(integral, derivatives, spread, spread_slopes)
+    return March(integral, derivatives, fetch_ahead, spread, spread_slopes)
