@@ -36,6 +36,7 @@ GROWTH = (  # pixels along a side, poses, step in mm
     *((128, 4, 1), (128, 16, 1)),
     *((128, 1, 0.5), (128, 1, 0.25)),
 )
+_REST_S = 0.1  # before every turn: the threads of the one before have gone to sleep
 MODES = ("forward", "forward + pose gradient")
 OUTPUT = Path(__file__).with_suffix(".md")
 
@@ -99,6 +100,7 @@ def timed(function: Callable[[], None], device: str) -> tuple[float, float]:
     """CPU and wall time in ms."""
     synchronize = torch.cuda.synchronize if device != "cpu" else lambda: None
     synchronize()
+    time.sleep(_REST_S)
     cpu, wall = time.process_time(), time.perf_counter()
     function()
     synchronize()

@@ -25,7 +25,7 @@ _CHUNKS_A_THREAD = 8  # of image rows: rows beside the patient are done at once,
 
 # Rays of a row enter new cache lines one after the other, at few samples each, so that the processor would wait for
 # nearly every line by itself. Every so many rays, the lines of a ray so many columns ahead are asked for together.
-_FETCH_EVERY, _FETCH_AHEAD = 8, 16
+_FETCH_EVERY, _FETCH_AHEAD = 6, 12
 _NEAR_VOXELS = 1_000_000  # a volume as small as this lies in the caches anyway
 
 # Sums may be reordered, which is what lets a march run in vector registers; the order is fixed by the compiled code.
