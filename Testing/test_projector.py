@@ -17,7 +17,8 @@ from XrayCTRegistrationLib import projector
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
 from XrayCTRegistrationLib.projector import projector_for
-from XrayCTRegistrationLib.projector.cpu import CpuProjector
+from XrayCTRegistrationLib.projector.cpu import CpuKernels
+from XrayCTRegistrationLib.projector.quantised import QuantisedProjector
 from XrayCTRegistrationLib.projector.rays import world_directions
 from XrayCTRegistrationLib.projector.reference import ReferenceProjector
 from XrayCTRegistrationLib.volume import Volume
@@ -29,7 +30,11 @@ def reference_float64(volume: Volume, step_mm: float) -> ReferenceProjector:
     return ReferenceProjector(volume, step_mm, dtype=torch.float64)
 
 
-both = pytest.mark.parametrize("make", [reference_float64, CpuProjector], ids=["reference", "cpu"])
+def quantised(volume: Volume, step_mm: float) -> QuantisedProjector:
+    return QuantisedProjector(volume, step_mm, CpuKernels())
+
+
+both = pytest.mark.parametrize("make", [reference_float64, quantised], ids=["reference", "cpu"])
 
 
 def carm_view(**changes) -> XrayView:
@@ -378,7 +383,7 @@ def test_a_volume_of_one_voxel_thickness_is_one_voxel_thick(make, axis):
 
 def test_an_empty_volume_is_black():
     volume = Volume(np.zeros((4, 4, 4), np.float32), grid((4, 4, 4)))
-    for make in (reference_float64, CpuProjector):
+    for make in (reference_float64, quantised):
         assert (make(volume, 0.5).images(IDENTITY, carm_view()) == 0).all()
 
 
@@ -440,7 +445,7 @@ def test_the_cpu_projector_refuses_values_that_are_no_attenuation(value):
     array = np.full((3, 3, 3), BONE_PER_MM, np.float32)
     array[1, 1, 1] = value
     with pytest.raises(InputError, match="attenuation"):
-        CpuProjector(Volume(array, np.eye(4)), 1.0)
+        quantised(Volume(array, np.eye(4)), 1.0)
 
 
 # The CPU kernel and the reference
@@ -465,7 +470,7 @@ def test_the_cpu_kernel_draws_what_the_float64_reference_says(scene, content):
     poses, view = random_poses(3, seed=7), carm_view(**carm)
     center = torch.tensor([3.0, -4, 5], dtype=torch.float64)
     image, jacobian = reference_float64(volume, 0.8).images_with_jacobian(poses, view, center)
-    fast_image, fast_jacobian = CpuProjector(volume, 0.8).images_with_jacobian(poses, view, center)
+    fast_image, fast_jacobian = quantised(volume, 0.8).images_with_jacobian(poses, view, center)
 
     assert fast_image.dtype == fast_jacobian.dtype == torch.float32
     # 16 bits: 4e-6 of the highest attenuation in every sample, measured 5e-6 of the brightest pixel.
@@ -511,32 +516,32 @@ def test_the_analytic_jacobian_is_that_of_autograd_through_the_pose():
 def test_the_cpu_gets_the_compiled_projector_with_the_smallest_voxel_as_step():
     volume = constant((4, 4, 4), (0.9, 0.7, 2.0))
     chosen = projector_for(volume, "cpu")
-    assert isinstance(chosen, CpuProjector)
+    assert isinstance(chosen, QuantisedProjector)
     assert chosen.step_mm == pytest.approx(0.7)
     assert projector_for(volume, "cpu", step_mm=0.3).step_mm == 0.3
 
 
 def test_without_numba_the_reference_draws_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "XrayCTRegistrationLib.projector.cpu", None)  # importing it fails
-    projector._compiled_for_cpu.cache_clear()
+    projector.kernels_for.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
             drawn = [projector_for(constant((4, 4, 4)), "cpu").images(IDENTITY, carm_view()) for _ in range(2)]
     finally:
-        projector._compiled_for_cpu.cache_clear()
+        projector.kernels_for.cache_clear()
     assert drawn[0].max() > 0
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "Numba" in caplog.text
+    assert "reference" in caplog.text
 
 
 DRAW_ONE = """
 import numpy as np, torch
 from XrayCTRegistrationLib.geometry import view_from_carm
-from XrayCTRegistrationLib.projector import cpu
+from XrayCTRegistrationLib.projector import cpu, projector_for
 from XrayCTRegistrationLib.volume import Volume
 view = view_from_carm({"source_to_detector_mm": 1000, "source_to_isocenter_mm": 700, "pixel_spacing_mm": [1, 1],
                        "image_size_px": [1, 1]})
-image = cpu.CpuProjector(Volume(np.ones((9, 9, 9), np.float32), np.eye(4)), 0.5).images(torch.eye(4)[None], view)
+image = projector_for(Volume(np.ones((9, 9, 9), np.float32), np.eye(4)), "cpu", 0.5).images(torch.eye(4)[None], view)
 print(cpu.__file__, float(image), sep="\\n")
 """
 
@@ -565,5 +570,5 @@ def test_the_kernel_works_where_the_library_is_installed_read_only(tmp_path, use
     file, value = run.stdout.splitlines()
     assert Path(file).is_relative_to(installed)
     assert float(value) == pytest.approx(9, abs=0.05)  # oblique by under 1 degree; the step's share, see the boxes
-    kept = [path for path in home.rglob("*.nbc") if "_march_images" in path.name]
+    kept = [path for path in home.rglob("*.nbc") if "_draw-" in path.name]
     assert len(kept) == (1 if user_cache == "writable" else 0)

@@ -1,15 +1,19 @@
-"""The DRR projector: line integrals of attenuation along the rays of an X-ray view, and their pose Jacobian.
+"""The DRR projector: line integrals of attenuation along the rays of an X-ray view, and their derivatives.
 
 A DRR sums trilinear samples of the volume at fixed distances (k + 1/2) step from the source, times the step in mm; the
-volume falls to zero within one voxel outside its border. Samples do not move with the pose, so the Jacobian below is
-the exact derivative of that sum. `reference` says what is meant, in torch, on any device; `cpu` is the same march
-compiled for the CPU.
+volume falls to zero within one voxel outside its border. Samples do not move with the pose, so the derivatives are the
+exact ones of that sum.
+
+    reference        what is meant, in plain torch, on any device
+    march            one pixel's march, written once
+    cpu, cuda        the march compiled for all pixels of a batch
+    differentiable   `project`: the marches as torch differentiates them
+    quantised        projectors of one prepared volume, for registration
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
@@ -18,7 +22,12 @@ import torch
 
 from ..geometry import XrayView
 from ..volume import Volume
+from .differentiable import VolumeTensor, project
+from .kernels import Kernels
+from .quantised import QuantisedProjector
 from .reference import ReferenceProjector
+
+__all__ = ["Projector", "VolumeTensor", "kernels_for", "must_compile", "project", "projector_for", "warm_up"]
 
 log = logging.getLogger(__name__)
 
@@ -47,24 +56,34 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
     """
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
-    if chosen.type == "cpu" and (compiled := _compiled_for_cpu()) is not None:
-        return compiled(volume, step_mm)
-    return ReferenceProjector(volume, step_mm, chosen)
+    kernels = kernels_for(chosen)
+    if kernels is None:
+        return ReferenceProjector(volume, step_mm, chosen)
+    return QuantisedProjector(volume, step_mm, kernels)
 
 
-@cache  # so that the warning comes once, not for every level of the pyramid
-def _compiled_for_cpu() -> Callable[[Volume, float], Projector] | None:
+@cache  # so that a warning comes once, not for every volume
+def kernels_for(device: torch.device) -> Kernels | None:
+    """The compiled marches of a device; None where there are none, and the torch reference draws."""
     try:
-        from .cpu import CpuProjector
+        if device.type == "cpu":
+            from .cpu import CpuKernels
+
+            return CpuKernels()
+        if device.type == "cuda":
+            from .cuda import CudaKernels
+
+            return CudaKernels(device)
     except ImportError as error:
-        log.warning("Numba cannot be used (%s): DRRs are made by the slower torch reference.", error)
+        log.warning("No compiled projector for %s (%s): DRRs are made by the slower torch reference.", device, error)
         return None
-    return CpuProjector
+    log.warning("There is no compiled projector for %s: DRRs are made by the slower torch reference.", device)
+    return None
 
 
 def must_compile() -> bool:
     """Whether the first projection on the CPU will have to be compiled first, for some seconds."""
-    if _compiled_for_cpu() is None:
+    if kernels_for(torch.device("cpu")) is None:
         return False
     from .cpu import is_compiled
 
@@ -77,9 +96,9 @@ def warm_up() -> None:
 
     Numba sets the number of torch's threads as it starts its own, so whoever sets that must do it afterwards.
     """
-    if (compiled := _compiled_for_cpu()) is None:
+    if (kernels := kernels_for(torch.device("cpu"))) is None:
         return
-    projector = compiled(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), 1.0)
+    projector = QuantisedProjector(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), 1.0, kernels)
     view = XrayView(np.array([0.0, 0.0, -9.0]), np.eye(4), (2, 2))
     projector.images(torch.eye(4, dtype=torch.float64)[None], view)
-    projector.images_with_jacobian(torch.eye(4, dtype=torch.float64)[None], view, torch.zeros(3, dtype=torch.float64))
+    projector.images_with_jacobian(torch.eye(4, dtype=torch.float64)[None], view, torch.zeros(3))

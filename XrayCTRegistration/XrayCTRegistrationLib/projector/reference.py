@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 
 from ..geometry import XrayView
 from ..volume import Volume
-from .rays import world_directions
+from .rays import checked_poses, world_directions
 
 _SAMPLES_AT_ONCE = 4_000_000  # bounds the memory of one chunk of ray samples to some hundred MB
+
+
+def project_by_torch(
+    values: torch.Tensor, ijk_to_world: np.ndarray, poses: torch.Tensor, views: Sequence[XrayView], step_mm: float
+) -> torch.Tensor:
+    """DRRs (B, C, rows, columns) of values (C, slices, rows, columns), as `differentiable.project` makes them.
+
+    Differentiable in values and poses by torch's own autograd, any number of times; memory grows with the samples.
+    """
+    poses = poses.to(values.device, values.dtype)
+    views = list(views) if len(views) > 1 else list(views) * len(poses)
+    images = [_image(values, ijk_to_world, pose, view, step_mm) for pose, view in zip(poses, views)]
+    return torch.stack(images)
+
+
+def _image(
+    values: torch.Tensor, ijk_to_world: np.ndarray, pose: torch.Tensor, view: XrayView, step_mm: float
+) -> torch.Tensor:
+    padded = torch.nn.functional.pad(values, (1,) * 6)
+    image = values.new_zeros(len(values), view.size_px[1], view.size_px[0])
+    for _, voxels, _ in _samples(values.shape, ijk_to_world, pose, view, step_mm):
+        image = image + step_mm * _trilinear(padded, voxels + 1)[0].sum(dim=1)
+    return image
 
 
 class ReferenceProjector:
@@ -26,84 +51,69 @@ class ReferenceProjector:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device = torch.device(device)
-        self.dtype = dtype
         self.step_mm = step_mm
-        padded = np.pad(np.asarray(volume.array), 1)  # zero one voxel outside the border
-        self._values = torch.as_tensor(padded, dtype=dtype, device=self.device)
-        shift = np.eye(4)
-        shift[:3, 3] = -1
-        self._ijk_to_world = self._tensor(volume.ijk_to_world @ shift)
-        self._corners = self._tensor(volume.corners())
-        self._reach_mm = float(volume.spacing_mm.max())  # the volume reaches half a voxel beyond its corners
+        self._values = torch.as_tensor(np.array(volume.array), dtype=dtype, device=self.device)[None]
+        self._ijk_to_world = volume.ijk_to_world
 
     def images(self, poses: torch.Tensor, view: XrayView) -> torch.Tensor:
-        return self._march(poses, view, None)[0]
+        return project_by_torch(self._values, self._ijk_to_world, checked_poses(poses), [view], self.step_mm)[:, 0]
 
     def images_with_jacobian(
         self, poses: torch.Tensor, view: XrayView, center: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._march(poses, view, center)
-
-    def _march(
-        self, poses: torch.Tensor, view: XrayView, center: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        poses = poses.to(self.device, self.dtype)
-        directions, _ = world_directions(view)
-        directions = self._tensor(directions)  # (rows, columns, 3)
-        source = self._tensor(view.source)
-        first, last = self._depth_range(poses.detach(), source)
-        distances = (torch.arange(first, last, device=self.device, dtype=self.dtype) + 0.5) * self.step_mm
-        columns, rows = view.size_px
-        chunk = max(1, _SAMPLES_AT_ONCE // max(1, len(poses) * columns * rows))
-        images = torch.zeros(len(poses), rows, columns, dtype=self.dtype, device=self.device)
-        jacobian = None if center is None else images.new_zeros(len(poses), 6, rows, columns)
-        world_to_ijk = torch.linalg.inv(poses @ self._ijk_to_world)
-        for start in range(0, len(distances), chunk):
-            points = source + distances[start : start + chunk, None, None, None] * directions  # (T, rows, columns, 3)
-            linear, offset = world_to_ijk[:, None, None, None, :3, :3], world_to_ijk[:, None, None, None, :3, 3]
-            voxels = (linear @ points[..., None])[..., 0] + offset  # (B, T, rows, columns, 3)
-            if center is None:
-                images = images + self.step_mm * self._sample_with_gradient(voxels)[0].sum(dim=1)
-                continue
-            values, gradients = self._sample_with_gradient(voxels)
-            images = images + self.step_mm * values.sum(dim=1)
-            gradients = (linear.transpose(-1, -2) @ gradients[..., None])[..., 0]  # to world axes
-            torque = torch.linalg.cross((points - center.to(points)).expand_as(gradients), gradients)
-            parts = torch.cat([torque, gradients], dim=-1).sum(dim=1)
-            jacobian = jacobian - self.step_mm * parts.permute(0, 3, 1, 2)
+        padded, (columns, rows) = torch.nn.functional.pad(self._values, (1,) * 6), view.size_px
+        images = self._values.new_zeros(len(poses), rows, columns)
+        jacobian = images.new_zeros(len(poses), 6, rows, columns)
+        for n, pose in enumerate(checked_poses(poses).to(self._values)):
+            placement = (self._values.shape, self._ijk_to_world, pose, view, self.step_mm)
+            for points, voxels, linear in _samples(*placement):
+                value, gradient = _trilinear(padded, voxels + 1)
+                gradient = gradient[0] @ linear  # to world axes
+                torque = torch.linalg.cross(points - center.to(points), gradient)
+                images[n] += self.step_mm * value[0].sum(dim=0)
+                jacobian[n] -= self.step_mm * torch.cat([torque, gradient], dim=-1).sum(dim=0).permute(2, 0, 1)
         return images, jacobian
 
-    def _sample_with_gradient(self, voxels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Trilinear values (...) at padded voxel coordinates (..., 3), and their derivative (..., 3) to those."""
-        size = torch.tensor(self._values.shape[::-1], device=self.device)
-        inside = ((voxels > 0) & (voxels < size - 1)).all(dim=-1)
-        corner = torch.minimum(torch.maximum(voxels.detach().floor().long(), size * 0), size - 2)
-        fraction = voxels - corner
-        weights = torch.stack([1 - fraction, fraction])  # (2, ..., 3)
-        slopes = (-1.0, 1.0)
-        value = torch.zeros_like(fraction[..., 0])
-        gradient = [torch.zeros_like(value) for _ in range(3)]
-        for di in (0, 1):
-            for dj in (0, 1):
-                for dk in (0, 1):
-                    voxel = self._values[corner[..., 2] + dk, corner[..., 1] + dj, corner[..., 0] + di]
-                    wi, wj, wk = weights[di][..., 0], weights[dj][..., 1], weights[dk][..., 2]
-                    value = value + voxel * wi * wj * wk
-                    gradient[0] = gradient[0] + voxel * slopes[di] * wj * wk
-                    gradient[1] = gradient[1] + voxel * slopes[dj] * wi * wk
-                    gradient[2] = gradient[2] + voxel * slopes[dk] * wi * wj
-        zero = torch.zeros_like(value)
-        gradients = torch.stack([torch.where(inside, part, zero) for part in gradient], dim=-1)
-        return torch.where(inside, value, zero), gradients
 
-    def _depth_range(self, poses: torch.Tensor, source: torch.Tensor) -> tuple[int, int]:
-        """First and one past the last sample index that can meet the volume under any of the poses."""
-        corners = self._corners @ poses[:, :3, :3].transpose(-1, -2) + poses[:, None, :3, 3]
-        nearest_center = corners.mean(dim=1) - source
-        radius = (corners - corners.mean(dim=1, keepdim=True)).norm(dim=-1).max() + self._reach_mm
-        distance = nearest_center.norm(dim=-1)
-        first = int(max(0.0, float(distance.min() - radius) / self.step_mm - 1))
-        return first, int(float(distance.max() + radius) / self.step_mm + 2)
+def _samples(
+    shape: torch.Size, ijk_to_world: np.ndarray, pose: torch.Tensor, view: XrayView, step_mm: float
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Chunks of a view's samples: in world (T, rows, columns, 3), in voxels of the posed volume, and the linear part
+    (3, 3) of world to voxels. Samples that cannot meet the volume are left out."""
+    directions = pose.new_tensor(world_directions(view)[0])  # (rows, columns, 3)
+    source = pose.new_tensor(np.array(view.source))
+    placed = pose @ pose.new_tensor(np.array(ijk_to_world))
+    world_to_ijk = torch.linalg.inv(placed)
+    linear, offset = world_to_ijk[:3, :3], world_to_ijk[:3, 3]
+    size = pose.new_tensor(shape[:0:-1])
+    half = (placed[:3, :3].detach() * ((size + 1) / 2)).norm(dim=0).sum()  # reaches every corner and one voxel more
+    distance = float((placed[:3, :3] @ ((size - 1) / 2) + placed[:3, 3] - source).detach().norm())
+    first, last = max(0, int((distance - float(half)) / step_mm) - 1), int((distance + float(half)) / step_mm) + 2
+    at_once = max(1, _SAMPLES_AT_ONCE // directions[..., 0].numel())
+    for start in range(first, last, at_once):
+        numbers = torch.arange(start, min(start + at_once, last), device=pose.device, dtype=pose.dtype)
+        points = source + ((numbers + 0.5) * step_mm)[:, None, None, None] * directions
+        yield points, points @ linear.T + offset, linear
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(np.array(array), dtype=self.dtype, device=self.device)
+
+def _trilinear(padded: torch.Tensor, voxels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values (C, ...) of a padded volume (C, slices, rows, columns) at voxel coordinates (..., 3), and their
+    derivatives (C, ..., 3) to those; zero outside."""
+    size = torch.tensor(padded.shape[:0:-1], device=padded.device)
+    inside = ((voxels > 0) & (voxels < size - 1)).all(dim=-1)
+    corner = torch.minimum(torch.maximum(voxels.detach().floor().long(), size * 0), size - 2)
+    fraction = voxels - corner
+    weights = (1 - fraction, fraction)
+    slopes = (-1.0, 1.0)
+    value, gi, gj, gk = (torch.zeros_like(fraction[..., 0]) for _ in range(4))
+    for di in (0, 1):
+        for dj in (0, 1):
+            for dk in (0, 1):
+                voxel = padded[:, corner[..., 2] + dk, corner[..., 1] + dj, corner[..., 0] + di]
+                wi, wj, wk = weights[di][..., 0], weights[dj][..., 1], weights[dk][..., 2]
+                value = value + voxel * (wi * wj * wk)
+                gi = gi + voxel * (slopes[di] * wj * wk)
+                gj = gj + voxel * (slopes[dj] * wi * wk)
+                gk = gk + voxel * (slopes[dk] * wi * wj)
+    gradient = torch.stack([gi, gj, gk], dim=-1)
+    return torch.where(inside, value, 0), torch.where(inside[..., None], gradient, 0)
