@@ -7,6 +7,7 @@ from torch import nn
 
 _EPSILON = 1e-8
 _LEAST_CORRELATION = 0.1  # squared, in the denominator of the decomposition
+_DECOMPOSITION_OFFSET = 1.0  # the seed's epsilon: at 0 the uncertainty weight, its inverse, would grow without end
 
 
 def geodesic_gradient(poses: torch.Tensor, true: torch.Tensor, isocenters: torch.Tensor) -> torch.Tensor:
@@ -15,9 +16,9 @@ def geodesic_gradient(poses: torch.Tensor, true: torch.Tensor, isocenters: torch
     isocenters: (B, 3) of the CTs in their own worlds. The gradient is to the twist of `Pose.moved` about the isocentre
     where it stands under `poses`: rotation (radians), translation (mm).
 
-    With phi = log(R R_true^t), a turn by w adds J_l(phi)^-1 w to phi, J_l the left Jacobian of SO(3). So the gradient of
-    |phi|^2 / 2 is J_l(phi)^-t phi, which is phi itself: phi is the axis that J_l leaves alone. The translation is the
-    isocentre's, so that neither part depends on where the world's origin is.
+    With phi = log(R R_true^t), a turn by w adds J_l(phi)^-1 w to phi, J_l the left Jacobian of SO(3). So the gradient
+    of |phi|^2 / 2 is J_l(phi)^-t phi, which is phi itself: phi is the axis that J_l leaves alone. The translation is
+    the isocentre's, so that neither part depends on where the world's origin is.
     """
     rotation = rotation_log(poses[:, :3, :3] @ true[:, :3, :3].transpose(-1, -2))
     difference = poses - true
@@ -64,7 +65,8 @@ def cosines(gradients: torch.Tensor, geodesic: torch.Tensor) -> torch.Tensor:
 
 
 def gradient_approximation_loss(gradients: torch.Tensor, geodesic: torch.Tensor) -> torch.Tensor:
-    """L_appro, 0 to 8: the pose gradient of a network (B, 6) should point like the geodesic gradient (B, 6).
+    """L_appro, 0 to 8: the pose gradient of a network (B, 6) should point like the geodesic gradient (B, 6); or the
+    descent direction of the one like that of the other.
 
     Squared differences of the unit rotation parts plus those of the unit translation parts (Gao et al. 2020), which are
     2 - 2 cos each; mean over the batch. Only directions count: lengths mean nothing to a normalised descent.
@@ -73,20 +75,20 @@ def gradient_approximation_loss(gradients: torch.Tensor, geodesic: torch.Tensor)
 
 
 def decomposition_loss(far: tuple[torch.Tensor, torch.Tensor], near: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """L_decomp, 0 to 10: what the branches of X-ray and DRR share. far, near: pairs of features (B, C, rows, columns).
+    """L_decomp, 1 to 11: what the branches of X-ray and DRR share. far, near: pairs of features (B, C, rows, columns).
 
-    The seed prints NCC(far) / NCC(near) + epsilon, which has no lower bound and jumps where NCC(near) passes 0. Squared,
-    NCC(far)^2 / (NCC(near)^2 + 0.1) is smooth and bounded, and has the same aim: the local branch is to keep what X-ray
-    and DRR have in common, the global branch what tells them apart. Correlations of each sample, mean over the batch.
+    The seed prints NCC(far) / NCC(near) + epsilon, which has no lower bound and jumps where NCC(near) passes 0.
+    Squared, NCC(far)^2 / (NCC(near)^2 + 0.1) + 1 is smooth and bounded, and has the same aim: the local branch is to
+    keep what X-ray and DRR have in common, the global branch what tells them apart. The mean over the samples.
     """
-    return (_correlation(*far).square() / (_correlation(*near).square() + _LEAST_CORRELATION)).mean()
+    ratio = _correlation(*far).square() / (_correlation(*near).square() + _LEAST_CORRELATION)
+    return ratio.mean() + _DECOMPOSITION_OFFSET
 
 
 class UncertaintyWeights(nn.Module):
     """Learned weights of several losses (Kendall et al. 2018): sum of exp(-s) L / 2 + s / 2 with s = log sigma^2.
 
-    The logarithm is learned, so that sigma stays positive whatever the optimiser does. `active` losses only: one that a
-    network does not have must not drive its weight away.
+    The logarithm is learned, so that sigma stays positive whatever the optimiser does.
     """
 
     def __init__(self, count: int) -> None:
@@ -98,7 +100,7 @@ class UncertaintyWeights(nn.Module):
 
 
 def _direction(vectors: torch.Tensor) -> torch.Tensor:
-    """Unit vectors; vectors of no length stay 0 instead of pointing anywhere. Scaled first, since gradients are small."""
+    """Unit vectors; those of no length stay 0. Scaled before, since a gradient may be too small to be squared."""
     scaled = vectors / vectors.detach().abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
     return scaled / scaled.norm(dim=1, keepdim=True).clamp_min(_EPSILON)
 

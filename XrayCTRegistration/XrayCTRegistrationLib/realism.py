@@ -47,9 +47,7 @@ CLEAN = Realism(**dict.fromkeys([field.name for field in fields(Realism)], 0.0))
 HARD = Realism(**dict.fromkeys([f.name for f in fields(Realism)], 1.0) | {"inversion": 0.0, "occluded": 0.2})
 
 
-def degraded(
-    integrals: np.ndarray, rng: np.random.Generator, realism: Realism = HARD
-) -> tuple[np.ndarray, np.ndarray]:
+def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism = HARD) -> tuple[np.ndarray, np.ndarray]:
     """Line integrals (rows, columns) as an imaging chain would leave them, and weights (rows, columns), 0 or 1.
 
     The result is float32 in an unknown scale, bone bright; the weights are 0 where the collimator shadows the detector.

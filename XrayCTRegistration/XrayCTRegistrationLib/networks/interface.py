@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,15 +68,15 @@ def fixed_xrays(views: Sequence[XrayView], line_integrals: torch.Tensor, weights
     rows, columns = line_integrals.shape[-2:]
     if rows % MULTIPLE_PX or columns % MULTIPLE_PX or min(rows, columns) < 2 * MULTIPLE_PX:
         raise InputError(
-            f"The learned similarity cannot look at an X-ray of {columns} x {rows} pixels: both sides must be multiples "
-            f"of {MULTIPLE_PX} and at least {2 * MULTIPLE_PX}. Resample the X-ray, or choose a method without it."
+            f"The learned similarity cannot look at an X-ray of {columns} x {rows} pixels: both sides must be "
+            f"multiples of {MULTIPLE_PX} and at least {2 * MULTIPLE_PX}. Resample the X-ray, or choose another method."
         )
     weights = weights[:, None]
     return FixedXrays(tuple(views), standardised(line_integrals[:, None], weights), weights)
 
 
 def standardised(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Images (B, C, rows, columns), each channel of mean 0 and deviation 1 under the weights, then times the weights."""
+    """Images (B, C, rows, columns), each channel of mean 0 and deviation 1 under the weights, times these."""
     total = weights.sum(dim=(-2, -1), keepdim=True) + 1e-6
     centered = images - (images * weights).sum(dim=(-2, -1), keepdim=True) / total
     variance = (centered.square() * weights).sum(dim=(-2, -1), keepdim=True) / total
@@ -113,6 +114,26 @@ def twist_gradient(matrix_gradient: torch.Tensor, poses: torch.Tensor, centers: 
     turn = turn - turn.transpose(-1, -2)
     about_origin = torch.stack([turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]], dim=1)
     return torch.cat([about_origin - torch.linalg.cross(centers.to(shift), shift), shift], dim=1)
+
+
+def descent_directions(gradients: torch.Tensor, views: Sequence[XrayView], centers: torch.Tensor) -> torch.Tensor:
+    """(B, 6) minus the gradients (B, 6) of `twist_gradient`, each shift along the ray divided by how much it shows.
+
+    A shift across the ray by 1 mm moves the image by 1 mm, one along the ray by the distance from the image's middle
+    over that from the source, a tenth or less. A plain gradient therefore hardly points along the ray, whatever the
+    network has learned of the depth. centers: (B, 3) of the twists.
+    """
+    rays, reach = [], []
+    for view, center in zip(views, centers.detach().cpu().numpy()):
+        axis = view.axes[:, 2]
+        size_mm = view.millimetres_per_pixel_at(center) * view.size_px
+        rays.append(axis)
+        reach.append(axis @ (center - view.source) / (np.linalg.norm(size_mm) / 12**0.5))
+    ray = gradients.new_tensor(np.stack(rays))
+    gain = gradients.new_tensor(np.array(reach))[:, None]
+    shift = gradients[:, 3:]
+    shift = shift + (gain - 1) * (shift * ray).sum(dim=1, keepdim=True) * ray
+    return -torch.cat([gradients[:, :3], shift], dim=1)
 
 
 def carried(points: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -22,7 +24,7 @@ class ShallowEncoder(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         stages: list[nn.Module] = [_convolution(channels, FEATURES[0]), _convolution(FEATURES[0], FEATURES[0])]
-        for before, after in zip(FEATURES, FEATURES[1:]):
+        for before, after in pairwise(FEATURES):
             embedding = nn.Conv2d(before, after, 3, stride=2, padding=1)
             stages += [embedding, ChannelNorm(after), PoolingBlock(after), PoolingBlock(after)]
         self.stages = nn.Sequential(*stages)
@@ -63,6 +65,4 @@ class ChannelNorm(nn.Module):
 
 
 def _convolution(before: int, after: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1), nn.InstanceNorm2d(after, affine=True), nn.SiLU()
-    )
+    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.InstanceNorm2d(after, affine=True), nn.SiLU())

@@ -145,9 +145,9 @@ class MotionGuess(nn.Module):
 
 def centred_cube(volume: VolumeTensor) -> torch.Tensor:
     """(1, 1, 32, 32, 32) attenuation of a volume's middle, standardised, in voxels of 8 mm along the CT's axes."""
-    spacing = volume.ijk_to_world[:3, :3].norm(dim=0)
-    size = torch.tensor(volume.values.shape[:0:-1], dtype=spacing.dtype)
-    share = (_CUBE_VOXELS * _CUBE_VOXEL_MM / (size * spacing)).to(volume.values)
+    spacing_mm = np.linalg.norm(volume.ijk_to_world[:3, :3], axis=0)
+    extent_mm = spacing_mm * volume.values.shape[:0:-1]
+    share = torch.from_numpy(_CUBE_VOXELS * _CUBE_VOXEL_MM / extent_mm).to(volume.values)
     grid = functional.affine_grid(
         torch.cat([share.diag(), share.new_zeros(3, 1)], dim=1)[None], [1, 1, *[_CUBE_VOXELS] * 3], align_corners=False
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -21,7 +23,7 @@ class VolumeResidual(nn.Module):
         super().__init__()
         widths = (1, 4, 8, 16, 8, 4)
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:]):
+        for before, after in pairwise(widths):
             layers += [nn.Conv3d(before, after, 3, padding=1), nn.ReLU()]
         last = nn.Conv3d(widths[-1], CHANNELS, 3, padding=1)
         nn.init.zeros_(last.weight)

@@ -28,7 +28,7 @@ def network_named(name: str) -> SimilarityNetwork:
     return ARCHITECTURES[name]()
 
 
-def shipped_weights(name: str) -> Path:
+def shipped_weights(name: str = DualBranch.name) -> Path:
     """Where the weights that come with this software are, whether they do or not."""
     return _SHIPPED / f"{name}.safetensors"
 
@@ -58,7 +58,8 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> SimilarityNe
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
     except SafetensorError as error:
         raise InputError(
-            f"{path}: this is no complete safetensors file ({error}). It was cut off or is of another kind: copy it again."
+            f"{path}: this is no complete safetensors file ({error}). It was cut off, or is of another kind: copy it "
+            "again."
         ) from None
     name, version = metadata.get("architecture", "unknown"), metadata.get("version", "unknown")
     if name not in ARCHITECTURES or version != str(ARCHITECTURES[name].version):

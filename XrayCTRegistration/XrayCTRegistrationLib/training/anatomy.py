@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..phantom.shapes import capsule
 from ..projector import Projector, VolumeTensor, projector_for
 from ..volume import AIR_HU, Volume, attenuation, prepared
 
-_XRAY_VOXEL_MM = 2.0  # of the CT that X-rays are made of
 _BONE_HU = 150.0
 _METAL_HU = 4000.0
 _DEFORMED, _MIRRORED, _WITH_METAL = 0.7, 0.5, 0.2  # shares of the anatomies
@@ -40,12 +38,13 @@ class Source:
     """Where anatomies come from.
 
     ct_paths: files or folders as `read_ct` takes them; synthetic_share: of the anatomies, are invented (all of them
-    without a CT). voxel_mm: of the moving volume. bone_only: whether it holds bone alone. varied: False for CTs as
-    they are, which is what one patient's adaptation wants.
+    without a CT). xray_voxel_mm, voxel_mm: of the CT that X-rays are made of, and of the moving volume; bone_only:
+    whether the latter holds bone alone. varied: False for CTs as they are, as one patient's adaptation wants them.
     """
 
     ct_paths: tuple[str, ...]
     synthetic_share: float = 0.3
+    xray_voxel_mm: float = 2.0
     voxel_mm: float = 4.0
     bone_only: bool = False
     varied: bool = True
@@ -76,10 +75,10 @@ def drawn_anatomy(source: Source, rng: np.random.Generator, device: torch.device
     """A random anatomy."""
     if not source.ct_paths or rng.random() < source.synthetic_share:
         seed = int(rng.integers(2**31))
-        name, volume = f"synthetic spine {seed}", synthetic_spine(seed, _XRAY_VOXEL_MM)
+        name, volume = f"synthetic spine {seed}", synthetic_spine(seed, source.xray_voxel_mm)
     else:
         path = source.ct_paths[rng.integers(len(source.ct_paths))]
-        name, volume = Path(path).name, _coarse_ct(path)
+        name, volume = Path(path).name, _coarse_ct(path, source.xray_voxel_mm)
     if source.varied:
         volume = varied(volume, rng)
     return anatomy_of(name, volume, source.voxel_mm, source.bone_only, device)
@@ -91,7 +90,7 @@ def anatomy_of(name: str, ct: Volume, voxel_mm: float, bone_only: bool, device: 
     coarse = attenuation(moving).downsampled(_factors(ct, voxel_mm))
     values = torch.from_numpy(np.ascontiguousarray(coarse.array))[None].to(device)
     fixed = projector_for(attenuation(ct), str(device))
-    return Anatomy(name, fixed, VolumeTensor(values, torch.from_numpy(coarse.ijk_to_world.copy())), ct.center)
+    return Anatomy(name, fixed, VolumeTensor(values, coarse.ijk_to_world), ct.center)
 
 
 def varied(ct: Volume, rng: np.random.Generator) -> Volume:
@@ -137,9 +136,9 @@ def with_metal(ct: Volume, rng: np.random.Generator) -> Volume:
 
 
 @lru_cache(maxsize=64)
-def _coarse_ct(path: str) -> Volume:
+def _coarse_ct(path: str, voxel_mm: float) -> Volume:
     ct = prepared(read_ct(path))
-    return ct.downsampled(_factors(ct, _XRAY_VOXEL_MM))
+    return ct.downsampled(_factors(ct, voxel_mm))
 
 
 def _factors(ct: Volume, voxel_mm: float) -> tuple[int, int, int]:

@@ -56,9 +56,7 @@ def sampled_batch(
     return Batch(fixed, poses.to(device), true.to(device), isocenters.to(device))
 
 
-def pose_pair(
-    view: XrayView, isocenter: np.ndarray, rng: np.random.Generator, spread: np.ndarray
-) -> tuple[Pose, Pose]:
+def pose_pair(view: XrayView, isocenter: np.ndarray, rng: np.random.Generator, spread: np.ndarray) -> tuple[Pose, Pose]:
     """A pose and the true pose, ct_to_world. spread: (2,) how far the one is from the other in rotation and in
     translation, in standard deviations of the protocol."""
     world = common_isocenter([view])

@@ -23,12 +23,13 @@ from torch.nn import functional
 from ..errors import InputError
 from ..losses import UncertaintyWeights, cosines, decomposition_loss, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import SimilarityNetwork, carried, compare, moving_volume, twist_gradient
+from ..networks.interface import SimilarityNetwork, carried, compare, descent_directions, moving_volume, twist_gradient
 from ..networks.prost import Prost
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..networks.weights import load_network, network_named, save_weights
 from ..projector import VolumeTensor
 from ..realism import Realism
+from ..threads import torch_on_one_thread
 from .anatomy import Anatomy, AnatomyPool, Source
 from .log import StepLog, StepRow
 from .processes import Processes
@@ -42,8 +43,9 @@ _WARM_UP_STEPS, _LARGEST_GRADIENT = 100, 1.0
 class Recipe:
     """All that decides what a training ends in.
 
-    network: its name. image_px: of the square X-rays. batch: samples of a step, over all processes. residual_from: share
-    of the steps after which the residual 3D CNN learns too; it starts at zero, and its volume costs most of a step.
+    network: its name. image_px: of the square X-rays. batch: samples of a step, over all processes. residual_from:
+    share of the steps after which the residual 3D CNN learns too; it starts at zero, and its volume costs most of a
+    step.
     """
 
     source: Source
@@ -51,7 +53,7 @@ class Recipe:
     image_px: int = 64
     batch: int = 16
     steps: int = 4000
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     residual_from: float = 0.85
     seed: int = 0
@@ -80,12 +82,25 @@ def train(
 ) -> Path:
     """Train until the recipe's last step or for max_minutes in all; returns the weights file in `folder`.
 
+    Torch runs on one thread: to use more cores, start more processes with `torchrun`, which share each batch.
     A folder that holds a checkpoint of the same recipe is resumed. initial: weights to begin with. The folder gets
     checkpoint.pt, log.csv with a row per step, and NAME.safetensors. Raises InputError when the folder's checkpoint is
     of another recipe or cannot be read, or when `initial` is of another network.
     """
+    with torch_on_one_thread():
+        return _trained(recipe, folder, max_minutes, initial, torch.device(device), checkpoint_minutes, on_step)
+
+
+def _trained(
+    recipe: Recipe,
+    folder: Path,
+    max_minutes: float | None,
+    initial: Path | None,
+    device: torch.device,
+    checkpoint_minutes: float,
+    on_step: Callable[[StepRow], None] | None,
+) -> Path:
     processes = Processes.joined()
-    device = torch.device(device)
     learner = _fresh(recipe, initial, device)
     if (folder / _CHECKPOINT).exists():
         _resume(learner, recipe, folder / _CHECKPOINT)
@@ -129,14 +144,14 @@ def batch_losses(
     compared = compare(network, moving, batch.fixed, poses)
     (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=True)
     centers = carried(batch.isocenters, batch.poses)
-    gradients = twist_gradient(slope, batch.poses, centers)
-    geodesic = geodesic_gradient(batch.poses, batch.true, batch.isocenters)
-    losses = [gradient_approximation_loss(gradients, geodesic)]
+    ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
+    geodesic = -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+    losses = [gradient_approximation_loss(ways, geodesic)]
     if isinstance(network, DualBranch):
         losses.append(decomposition_loss(*compared.pairs))
     if isinstance(network, Sopi):
         losses.append(_guess_loss(network, moving, batch))
-    return losses, cosines(gradients.detach(), geodesic)
+    return losses, cosines(ways.detach(), geodesic)
 
 
 def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
@@ -202,7 +217,7 @@ def _resume(learner: _Learner, recipe: Recipe, path: Path) -> None:
     try:
         state = torch.load(path, weights_only=True)
         kept = state["recipe"]
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
         raise InputError(f"{path}: this is no complete checkpoint of a training. Remove it to begin again.") from None
     if kept != _plain(recipe):
         changed = sorted(name for name in _plain(recipe) if kept.get(name) != _plain(recipe)[name])
