@@ -186,11 +186,11 @@ def test_a_pair_of_poses_stands_as_far_apart_as_was_asked():
     view, isocenter = training_view(64), np.array([10.0, 20.0, 30.0])
     apart = []
     for seed in range(300):
-        pose, true = pose_pair(view, isocenter, np.random.default_rng(seed), np.array([0.5, 0.25]))
+        pose, true = pose_pair(view, isocenter, np.random.default_rng(seed), np.array([0.5, 0.25, 0.5]))
         shift = view.axes.T @ (pose.apply(isocenter) - true.apply(isocenter))
         apart.append([(pose @ true.inverse()).rotation_angle_deg() ** 2 / 3, *shift**2])
     rms = np.sqrt(np.mean(apart, axis=0))
-    np.testing.assert_allclose(rms, [10.0, 7.5, 7.5, 15.0], rtol=0.15)  # 300 draws: 4 % of standard error
+    np.testing.assert_allclose(rms, [10.0, 7.5, 7.5, 30.0], rtol=0.15)  # 300 draws: 4 % of standard error
 
 
 def test_a_log_survives_a_last_line_that_was_cut_off(tmp_path):

@@ -25,17 +25,17 @@ class Realism:
     inversion: registration turns an X-ray the right way round before it compares, so that this is off unless wanted.
     """
 
-    tools: float = 0.35
-    hardening: float = 0.5
-    scatter: float = 0.5
-    noise: float = 0.7
-    blur: float = 0.5
-    gamma: float = 0.5
-    curve: float = 0.3
+    tools: float = 0.2
+    hardening: float = 0.3
+    scatter: float = 0.3
+    noise: float = 0.5
+    blur: float = 0.3
+    gamma: float = 0.3
+    curve: float = 0.1
     inversion: float = 0.0
-    occlusion: float = 0.3
+    occlusion: float = 0.15
     occluded: float = 0.15
-    collimation: float = 0.3
+    collimation: float = 0.15
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -60,7 +60,7 @@ def train(
     network: Annotated[Network, typer.Option(help="The network to train.", rich_help_panel=_RECIPE)] = (
         Network.DUAL_BRANCH
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 7000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 3500,
     batch: BatchOption = 8,
     learning_rate: RateOption = 1e-3,
     residual_from: Annotated[
@@ -71,7 +71,7 @@ def train(
             help="Share of the steps after which the residual 3D CNN learns too; its steps take several times as long.",
             rich_help_panel=_RECIPE,
         ),
-    ] = 0.93,
+    ] = 0.95,
     max_minutes: MinutesOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,

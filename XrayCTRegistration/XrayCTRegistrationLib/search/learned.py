@@ -30,10 +30,10 @@ from ..xray import XrayImage
 
 WINDOW_PX, _WINDOW_MM, _VOXEL_MM = 64, 141.3, 4.0  # what the networks are trained on: the seed's field at the isocentre
 _LEAST_BELIEVED = 0.1  # share of the window
-_ITERATIONS = 120
-_FIRST_TURN_DEG, _FIRST_SHIFT_MM = 4.0, 10.0
-_LAST_TURN_DEG, _LAST_SHIFT_MM = 0.1, 0.2
-_LONGER, _SHORTER = 1.15, 0.6  # than the step before: one that goes on, and one that turns back
+_ITERATIONS = 100
+# Turn (radians), shift across the ray, and shift along it (mm): the first step and the one that ends a descent.
+_FIRST_STEPS, _LAST_STEPS = np.array([0.07, 8.0, 8.0]), np.array([0.002, 0.2, 1.0])
+_LONGER, _SHORTER = 1.1, 0.6  # than the step before: one that goes on, and one that turns back
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ class _Scene:
 def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -> Steps[Pose]:
     """The pose of the lowest value that a descent on the network's value meets.
 
-    A network is trained for the directions of its gradient, whose lengths mean nothing: rotation and translation each
-    take steps of a length of their own, which grows while they go on and shrinks where they turn back (as in Rprop,
-    Riedmiller and Braun 1993). Ends where both have become short. A network that guesses poses (SOPI) begins with its
+    A network is trained for the directions of its gradient, whose lengths mean nothing: the turn, the shift across the
+    first view's ray and the shift along it each take steps of a length of their own, which grows while they go on and
+    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short. A network that guesses poses (SOPI) begins with its
     guess. Where the GPU's memory does not suffice, it goes on with the CPU from the same pose.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
@@ -63,8 +63,8 @@ def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -
         guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter) if isinstance(network, Sopi) else start
     )
     best, lowest = start, math.inf
-    turn, shift = math.radians(_FIRST_TURN_DEG), _FIRST_SHIFT_MM
-    before: np.ndarray | None = None
+    steps, before = _FIRST_STEPS, None
+    ray = problem.views[0].axes[:, 2]
     for iteration in range(_ITERATIONS):
         yield RegistrationState("learned", iteration / _ITERATIONS, best, -1.0)
         try:
@@ -75,13 +75,15 @@ def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -
             value, way = _value_and_way(network, scene, pose, problem.isocenter)
         if value < lowest:
             best, lowest = pose, value
+        along = (way[3:] @ ray) * ray
+        parts = np.stack([_unit(part) for part in (way[:3], way[3:] - along, along)])
         if before is not None:
-            turn *= _LONGER if way[:3] @ before[:3] > 0 else _SHORTER
-            shift *= _LONGER if way[3:] @ before[3:] > 0 else _SHORTER
-        if turn < math.radians(_LAST_TURN_DEG) and shift < _LAST_SHIFT_MM:
+            steps = steps * np.where((parts * before).sum(axis=1) > 0, _LONGER, _SHORTER)
+        if (steps < _LAST_STEPS).all():
             break
-        pose = pose.moved(np.concatenate([turn * way[:3], shift * way[3:]]), problem.center(pose))
-        before = way
+        turn, across, along = steps[:, None] * parts
+        pose = pose.moved(np.concatenate([turn, across + along]), problem.center(pose))
+        before = parts
     return best
 
 
@@ -104,7 +106,7 @@ def _scene(problem: Problem, network: SimilarityNetwork, device: torch.device) -
 def _value_and_way(
     network: SimilarityNetwork, scene: _Scene, pose: Pose, isocenter: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """The mean value over the views, and the way down (6,): unit vectors for rotation and for translation."""
+    """The mean value over the views, and the way down (6,), a twist about the CT's isocentre."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
     poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device).requires_grad_()
     value = compare(network, scene.moving, scene.fixed, poses).value
@@ -112,8 +114,11 @@ def _value_and_way(
     poses = poses.detach()
     centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
     ways = descent_directions(twist_gradient(slope, poses, centers), scene.fixed.views, centers)
-    way = ways.sum(dim=0).cpu().numpy()
-    return float(value.mean()), np.concatenate([part / max(np.linalg.norm(part), 1e-30) for part in np.split(way, 2)])
+    return value.detach().mean().item(), ways.sum(dim=0).cpu().numpy()
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-30)
 
 
 def learned_view(view: XrayView) -> XrayView:

@@ -18,7 +18,7 @@ from ..volume import AIR_HU, Volume, attenuation, prepared
 
 _BONE_HU = 150.0
 _METAL_HU = 4000.0
-_DEFORMED, _MIRRORED, _WITH_METAL = 0.7, 0.5, 0.2  # shares of the anatomies
+_DEFORMED, _MIRRORED, _WITH_METAL = 0.4, 0.2, 0.1  # shares of the anatomies
 _KNOTS, _BEND_MM = 5, 6.0  # of the elastic deformation: knots along each axis, standard deviation of their shifts
 
 

@@ -42,10 +42,10 @@ def sampled_batch(
     """A sample for each generator, which it depends on alone.
 
     The true pose is of the seed's protocol. The other stands off by the protocol's deviations times a share that is
-    drawn for rotation and translation apart, evenly from nearly none to all: the way to the truth leads through all of
-    these distances.
+    drawn for rotation, shift across the ray and shift along it apart, evenly from nearly none to all: the way to the
+    truth leads through all of these distances, and each kind of motion is also seen almost alone.
     """
-    pairs = [pose_pair(view, anatomy.isocenter, rng, rng.uniform(_LEAST_SPREAD, 1, 2)) for rng in generators]
+    pairs = [pose_pair(view, anatomy.isocenter, rng, rng.uniform(_LEAST_SPREAD, 1, 3)) for rng in generators]
     poses, true = (torch.from_numpy(np.stack([pair[k].matrix for pair in pairs])) for k in (0, 1))
     integrals = anatomy.fixed.images(true, view).cpu().numpy()
     images, weights = zip(*(degraded(image, rng, realism) for image, rng in zip(integrals, generators)))
@@ -57,15 +57,15 @@ def sampled_batch(
 
 
 def pose_pair(view: XrayView, isocenter: np.ndarray, rng: np.random.Generator, spread: np.ndarray) -> tuple[Pose, Pose]:
-    """A pose and the true pose, ct_to_world. spread: (2,) how far the one is from the other in rotation and in
-    translation, in standard deviations of the protocol."""
+    """A pose and the true pose, ct_to_world. spread: (3,) how far the one is from the other in rotation, across the ray
+    and along it, in standard deviations of the protocol."""
     world = common_isocenter([view])
     turn, shift = _draw(rng)
     turn = view.axes @ rotation_from_euler(turn) @ view.axes.T
     true = Pose.about(world, turn, view.axes @ shift) @ Pose.from_parts(np.eye(3), world - isocenter)
     turn, shift = _draw(rng)
     turn = rotation_from_vector(view.axes @ (spread[0] * turn))
-    return Pose.about(true.apply(isocenter), turn, view.axes @ (spread[1] * shift)) @ true, true
+    return Pose.about(true.apply(isocenter), turn, view.axes @ (spread[[1, 1, 2]] * shift)) @ true, true
 
 
 def _draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

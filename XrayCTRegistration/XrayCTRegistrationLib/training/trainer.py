@@ -23,7 +23,15 @@ from torch.nn import functional
 from ..errors import InputError
 from ..losses import UncertaintyWeights, cosines, decomposition_loss, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import SimilarityNetwork, carried, compare, descent_directions, moving_volume, twist_gradient
+from ..networks.interface import (
+    Compared,
+    SimilarityNetwork,
+    carried,
+    compare,
+    descent_directions,
+    moving_volume,
+    twist_gradient,
+)
 from ..networks.prost import Prost
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..networks.weights import load_network, network_named, save_weights
@@ -137,21 +145,31 @@ def batch_losses(
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """The losses of a batch, gradient approximation first, and the cosines (B, 2) of rotation and translation.
 
-    moving: the `moving_volume`. The pose gradient is taken with its graph, so that its own derivative reaches the
-    parameters; that to the poses, the Hessian, is not needed.
+    moving: the `moving_volume`.
     """
-    poses = batch.poses.detach().requires_grad_()
-    compared = compare(network, moving, batch.fixed, poses)
-    (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=True)
-    centers = carried(batch.isocenters, batch.poses)
-    ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
-    geodesic = -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+    compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
     losses = [gradient_approximation_loss(ways, geodesic)]
     if isinstance(network, DualBranch):
         losses.append(decomposition_loss(*compared.pairs))
     if isinstance(network, Sopi):
         losses.append(_guess_loss(network, moving, batch))
     return losses, cosines(ways.detach(), geodesic)
+
+
+def pose_directions(
+    network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, create_graph: bool = False
+) -> tuple[Compared, torch.Tensor, torch.Tensor]:
+    """What was compared, the network's descent directions (B, 6), and the geodesic ways to the true poses (B, 6).
+
+    With create_graph, the directions can be differentiated to the parameters, not to the poses: the projector has no
+    Hessian, and training needs none.
+    """
+    poses = batch.poses.detach().requires_grad_()
+    compared = compare(network, moving, batch.fixed, poses)
+    (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph)
+    centers = carried(batch.isocenters, batch.poses)
+    ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
+    return compared, ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
 
 
 def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
