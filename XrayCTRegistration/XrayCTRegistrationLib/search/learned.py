@@ -52,8 +52,9 @@ def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -
 
     A network is trained for the directions of its gradient, whose lengths mean nothing: the turn, the shift across the
     first view's ray and the shift along it each take steps of a length of their own, which grows while they go on and
-    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short. A network that guesses poses (SOPI) begins with its
-    guess. Where the GPU's memory does not suffice, it goes on with the CPU from the same pose.
+    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short. A network
+    that guesses poses (SOPI) begins with its guess. Where the GPU's memory does not suffice, it goes on with the CPU
+    from the same pose.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if problem.device == "auto" else problem.device
