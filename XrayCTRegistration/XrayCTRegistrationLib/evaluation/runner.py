@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.volumes import read_ct
 from ..metrics import bone_points, pose_error
+from ..networks.weights import load_network, shipped_weights
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
 from ..volume import Volume
@@ -130,6 +131,8 @@ def _tasks(
     if seed < 0 or photons < 1:
         raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
     weights = None if weights is None else str(Path(weights).resolve())
+    if any(method.startswith("learned") for method in methods):
+        load_network(Path(weights) if weights else shipped_weights())  # raises where they cannot be used
     shared = (tuple(methods), seed, photons, device, weights, realistic)
     return [_Task(str(path), n, *shared) for path in paths for n in range(cases)]
 
