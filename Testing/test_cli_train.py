@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 from XrayCTRegistrationLib.cli import app
 from XrayCTRegistrationLib.cli.train import Network
 from XrayCTRegistrationLib.io.volumes import write_ct
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, network_named, save_weights
 from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.training.anatomy import Source
 from XrayCTRegistrationLib.training.log import read_log
+from XrayCTRegistrationLib.training.trainer import Recipe
 
 
 def run(*arguments: str):
@@ -27,6 +30,15 @@ def ct(tmp_path) -> Path:
 
 def test_the_command_line_knows_the_networks_of_the_library():
     assert {network.value for network in Network} == set(ARCHITECTURES)
+
+
+def test_the_command_line_trains_by_the_librarys_recipe():
+    options = {option.name: option.default for option in typer.main.get_command(app).commands["train"].params}
+    recipe = Recipe(Source(()))
+    for name in ("batch", "steps", "learning_rate", "residual_from", "seed"):
+        assert options[name] == getattr(recipe, name), name
+    assert options["network"] == recipe.network
+    assert options["synthetic"] == recipe.source.synthetic_share
 
 
 def test_training_writes_weights_checkpoint_log_and_plot_and_goes_on_where_it_stopped(ct, tmp_path):

@@ -20,8 +20,9 @@ from XrayCTRegistrationLib.realism import CLEAN
 from XrayCTRegistrationLib.threads import torch_on_one_thread
 from XrayCTRegistrationLib.training.anatomy import AnatomyPool, Source, anatomy_of, deformed, varied, with_metal
 from XrayCTRegistrationLib.training.log import StepLog, StepRow, read_log, write_log_plot
+from XrayCTRegistrationLib.training.objective import batch_losses
 from XrayCTRegistrationLib.training.samples import pose_pair, sampled_batch, training_view
-from XrayCTRegistrationLib.training.trainer import Recipe, batch_losses, train
+from XrayCTRegistrationLib.training.trainer import Recipe, train
 
 _INVENTED = Source((), 1.0, xray_voxel_mm=4.0, voxel_mm=8.0, varied=False)
 _TINY = Recipe(_INVENTED, image_px=32, batch=4, steps=6, residual_from=0.5, realism=CLEAN, seed=3)

@@ -53,7 +53,7 @@ def train(
         typer.Option(
             min=0.0, max=1.0, help="Share of invented spines among the CTs; all without a CT.", rich_help_panel=_DATA
         ),
-    ] = 0.3,
+    ] = 0.2,
     bone_only: Annotated[
         bool, typer.Option("--bone-only", help="Compare with DRRs of bone alone.", rich_help_panel=_DATA)
     ] = False,

@@ -19,8 +19,8 @@ from ..networks.interface import SimilarityNetwork, moving_volume
 from ..realism import CLEAN, Realism
 from ..threads import torch_on_one_thread
 from ..training.anatomy import anatomy_of
+from ..training.objective import pose_directions
 from ..training.samples import sampled_batch, training_view
-from ..training.trainer import pose_directions
 from ..volume import prepared
 
 _EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, np.inf)  # degrees, and millimetres

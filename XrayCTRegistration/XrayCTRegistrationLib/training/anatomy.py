@@ -43,7 +43,7 @@ class Source:
     """
 
     ct_paths: tuple[str, ...]
-    synthetic_share: float = 0.3
+    synthetic_share: float = 0.2
     xray_voxel_mm: float = 2.0
     voxel_mm: float = 4.0
     bone_only: bool = False

@@ -18,28 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ..errors import InputError
-from ..losses import UncertaintyWeights, cosines, decomposition_loss, geodesic_gradient, gradient_approximation_loss
+from ..losses import UncertaintyWeights
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import (
-    Compared,
-    SimilarityNetwork,
-    carried,
-    compare,
-    descent_directions,
-    moving_volume,
-    twist_gradient,
-)
+from ..networks.interface import SimilarityNetwork, moving_volume
 from ..networks.prost import Prost
-from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..networks.weights import load_network, network_named, save_weights
-from ..projector import VolumeTensor
 from ..realism import Realism
 from ..threads import torch_on_one_thread
 from .anatomy import Anatomy, AnatomyPool, Source
 from .log import StepLog, StepRow
+from .objective import batch_losses
 from .processes import Processes
 from .samples import Batch, sampled_batch, training_view
 
@@ -59,11 +49,11 @@ class Recipe:
     source: Source
     network: str = "dual-branch"
     image_px: int = 64
-    batch: int = 16
-    steps: int = 4000
+    batch: int = 8
+    steps: int = 3500
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
-    residual_from: float = 0.85
+    residual_from: float = 0.95
     seed: int = 0
     realism: Realism = field(default_factory=Realism)
 
@@ -138,44 +128,6 @@ def _trained(
         _save(learner, recipe, folder)
     processes.wait()
     return folder / f"{recipe.network}.safetensors"
-
-
-def batch_losses(
-    network: SimilarityNetwork, moving: VolumeTensor, batch: Batch
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The losses of a batch, gradient approximation first, and the cosines (B, 2) of rotation and translation.
-
-    moving: the `moving_volume`.
-    """
-    compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
-    losses = [gradient_approximation_loss(ways, geodesic)]
-    if isinstance(network, DualBranch):
-        losses.append(decomposition_loss(*compared.pairs))
-    if isinstance(network, Sopi):
-        losses.append(_guess_loss(network, moving, batch))
-    return losses, cosines(ways.detach(), geodesic)
-
-
-def pose_directions(
-    network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, create_graph: bool = False
-) -> tuple[Compared, torch.Tensor, torch.Tensor]:
-    """What was compared, the network's descent directions (B, 6), and the geodesic ways to the true poses (B, 6).
-
-    With create_graph, the directions can be differentiated to the parameters, not to the poses: the projector has no
-    Hessian, and training needs none.
-    """
-    poses = batch.poses.detach().requires_grad_()
-    compared = compare(network, moving, batch.fixed, poses)
-    (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph)
-    centers = carried(batch.isocenters, batch.poses)
-    ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
-    return compared, ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
-
-
-def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
-    """How far SOPI's first guess is from the true motion."""
-    guess = network.initial_motion(centred_cube(moving).expand(len(batch.true), -1, -1, -1, -1), batch.fixed.images)
-    return functional.mse_loss(guess, motion_shares(batch.true, batch.isocenters, batch.fixed.views).to(guess))
 
 
 def _stepped(
