@@ -89,7 +89,7 @@ def test_the_decomposition_is_low_when_local_features_agree_and_global_ones_do_n
 
 
 def test_uncertainty_weights_are_the_sum_that_is_printed():
-    weights = UncertaintyWeights(2)
+    weights = UncertaintyWeights([0.0, 0.0])
     with torch.no_grad():
         weights.log_variances.copy_(torch.tensor([0.3, -1.2]))
     sigma = torch.exp(0.5 * weights.log_variances)
@@ -99,7 +99,7 @@ def test_uncertainty_weights_are_the_sum_that_is_printed():
 
 
 def test_the_best_uncertainty_of_a_loss_is_the_loss_itself():
-    weights = UncertaintyWeights(1)
+    weights = UncertaintyWeights([0.0])
     optimizer = torch.optim.SGD(weights.parameters(), lr=1.0)
     for _ in range(60):
         optimizer.zero_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -91,9 +93,10 @@ class UncertaintyWeights(nn.Module):
     The logarithm is learned, so that sigma stays positive whatever the optimiser does.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, log_variances: Sequence[float]) -> None:
+        """log_variances: to begin with, one per loss."""
         super().__init__()
-        self.log_variances = nn.Parameter(torch.zeros(count))
+        self.log_variances = nn.Parameter(torch.tensor(log_variances, dtype=torch.float32))
 
     def forward(self, losses: torch.Tensor) -> torch.Tensor:
         return 0.5 * (torch.exp(-self.log_variances) * losses + self.log_variances).sum()

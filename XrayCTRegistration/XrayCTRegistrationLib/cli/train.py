@@ -60,9 +60,9 @@ def train(
     network: Annotated[Network, typer.Option(help="The network to train.", rich_help_panel=_RECIPE)] = (
         Network.DUAL_BRANCH
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 3500,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 1500,
     batch: BatchOption = 8,
-    learning_rate: RateOption = 1e-3,
+    learning_rate: RateOption = 5e-4,
     residual_from: Annotated[
         float,
         typer.Option(
