@@ -57,6 +57,13 @@ def train(
     bone_only: Annotated[
         bool, typer.Option("--bone-only", help="Compare with DRRs of bone alone.", rich_help_panel=_DATA)
     ] = False,
+    as_they_are: Annotated[
+        bool,
+        typer.Option("--as-they-are", help="Do not deform, mirror or implant the CTs.", rich_help_panel=_DATA),
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Do not degrade the simulated X-rays.", rich_help_panel=_DATA)
+    ] = False,
     network: Annotated[Network, typer.Option(help="The network to train.", rich_help_panel=_RECIPE)] = (
         Network.DUAL_BRANCH
     ),
@@ -95,13 +102,14 @@ def train(
     """
     folder = writable_folder(output)
     with waiting("Starting"):
+        from ..realism import CLEAN, Realism
         from ..training.anatomy import Source
         from ..training.trainer import Recipe
 
-    source = Source(_existing([*(ct or []), *(more_cts or [])]), synthetic, bone_only=bone_only)
+    cts = _existing([*(ct or []), *(more_cts or [])])
     recipe = Recipe(
-        source, network.value, batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from,
-        seed=seed,
+        Source(cts, synthetic, bone_only=bone_only, varied=not as_they_are), network.value, batch=batch, steps=steps,
+        learning_rate=learning_rate, residual_from=residual_from, seed=seed, realism=CLEAN if clean else Realism(),
     )  # fmt: skip
     _run(recipe, folder, max_minutes, None, device)
 

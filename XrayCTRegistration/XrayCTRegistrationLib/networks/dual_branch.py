@@ -12,7 +12,7 @@ from .shallow_encoder import FEATURES, ShallowEncoder
 from .volume_residual import CHANNELS, VolumeResidual
 
 _HEAD_GRID, _HEAD_HIDDEN, _HEAD_OUTPUT = 4, 128, 32
-_FIRST_SHARE = 0.3
+_FIRST_SHARE = 0.03
 
 
 class DualBranch(SimilarityNetwork):

@@ -16,9 +16,10 @@ class ShallowEncoder(nn.Module):
     """Features (B, 64, rows / 16, columns / 16) of images (B, channels, rows, columns).
 
     A pooling transformer (Yu et al. 2022) of four stages after two convolutions. Deviations from the authors' code:
-    overlapping 3x3 patches instead of separate 2x2 ones; tokens are mixed by the means of their neighbours and of the
-    whole image, not by a table of the size of one image, so that any multiple of 16 pixels will do; and smooth
-    activations, since the training differentiates the gradient of this network.
+    overlapping 3x3 patches instead of separate 2x2 ones; each stage begins with instance normalisation, without which
+    what is the same in every image outgrew what tells two images apart, a hundred times by the last stage; tokens are
+    mixed by the means of their neighbours and of the whole image, not by a table of the size of one image, so that any
+    multiple of 16 pixels will do; and smooth activations, since the training differentiates the network's gradient.
     """
 
     def __init__(self, channels: int) -> None:
@@ -26,7 +27,7 @@ class ShallowEncoder(nn.Module):
         stages: list[nn.Module] = [_convolution(channels, FEATURES[0]), _convolution(FEATURES[0], FEATURES[0])]
         for before, after in pairwise(FEATURES):
             embedding = nn.Conv2d(before, after, 3, stride=2, padding=1)
-            stages += [embedding, ChannelNorm(after), PoolingBlock(after), PoolingBlock(after)]
+            stages += [embedding, nn.InstanceNorm2d(after, affine=True), PoolingBlock(after), PoolingBlock(after)]
         self.stages = nn.Sequential(*stages)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
