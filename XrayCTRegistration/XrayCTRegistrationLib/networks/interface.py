@@ -102,7 +102,7 @@ def image_difference(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
 
     It is a part of the value of every network here, and nearly all of it before training: the descent begins with a
     similarity that points the right way more often than not, and the network learns what has to be added to it.
-    Without, a thousand steps passed before a network was half as good as this.
+    Without, a network was half as good as this after 300 steps.
     """
     return (fixed - moving).square().mean(dim=(1, 2, 3))
 
