@@ -67,9 +67,9 @@ def train(
     network: Annotated[Network, typer.Option(help="The network to train.", rich_help_panel=_RECIPE)] = (
         Network.DUAL_BRANCH
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 1500,
-    batch: BatchOption = 8,
-    learning_rate: RateOption = 5e-4,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 2000,
+    batch: BatchOption = 16,
+    learning_rate: RateOption = 2e-3,
     residual_from: Annotated[
         float,
         typer.Option(
@@ -78,7 +78,7 @@ def train(
             help="Share of the steps after which the residual 3D CNN learns too; its steps take several times as long.",
             rich_help_panel=_RECIPE,
         ),
-    ] = 0.95,
+    ] = 0.98,
     max_minutes: MinutesOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
@@ -126,7 +126,7 @@ def adapt(
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 1000,
-    batch: BatchOption = 8,
+    batch: BatchOption = 16,
     learning_rate: RateOption = 3e-4,
     max_minutes: MinutesOption = 5.0,
     device: DeviceOption = Device.AUTO,

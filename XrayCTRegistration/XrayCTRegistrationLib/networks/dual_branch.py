@@ -7,12 +7,11 @@ from torch import nn
 from torch.nn import functional
 
 from .branches import FourierBlock, InvertibleBlock
-from .interface import Compared, SimilarityNetwork, image_difference
+from .interface import Compared, SimilarityNetwork
 from .shallow_encoder import FEATURES, ShallowEncoder
 from .volume_residual import CHANNELS, VolumeResidual
 
 _HEAD_GRID, _HEAD_HIDDEN, _HEAD_OUTPUT = 4, 128, 32
-_FIRST_SHARE = 0.03
 
 
 class DualBranch(SimilarityNetwork):
@@ -39,7 +38,7 @@ class DualBranch(SimilarityNetwork):
         far, near = self.global_branch(features).chunk(2), self.local_branch(features).chunk(2)
         of_far = self.global_head((far[0] - far[1]).square())
         of_near = self.local_head((near[0] - near[1]).square())
-        return Compared(image_difference(fixed, moving) + (of_far * of_near).sum(dim=1), (far, near))
+        return Compared((of_far * of_near).sum(dim=1), (far, near))
 
 
 class SimilarityHead(nn.Module):
@@ -53,9 +52,6 @@ class SimilarityHead(nn.Module):
         self.hidden = nn.Linear(channels * _HEAD_GRID**2, _HEAD_HIDDEN)
         self.estimate = nn.Linear(_HEAD_HIDDEN, _HEAD_OUTPUT)
         self.gate = nn.Linear(_HEAD_HIDDEN, _HEAD_OUTPUT)
-        with torch.no_grad():  # begins with little to say, see `image_difference`
-            self.estimate.weight.mul_(_FIRST_SHARE)
-            self.estimate.bias.mul_(_FIRST_SHARE)
 
     def forward(self, differences: torch.Tensor) -> torch.Tensor:
         pooled = functional.adaptive_avg_pool2d(differences, _HEAD_GRID).flatten(1)

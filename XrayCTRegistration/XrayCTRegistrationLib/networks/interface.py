@@ -97,16 +97,6 @@ def compare(network: SimilarityNetwork, moving: VolumeTensor, fixed: FixedXrays,
     return network.compared(fixed.images, standardised(images, fixed.weights))
 
 
-def image_difference(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-    """(B,) mean squared difference of standardised images, 2 - 2 NCC where all pixels count.
-
-    It is a part of the value of every network here, and nearly all of it before training: the descent begins with a
-    similarity that points the right way more often than not, and the network learns what has to be added to it.
-    Without, a network was half as good as this after 300 steps.
-    """
-    return (fixed - moving).square().mean(dim=(1, 2, 3))
-
-
 def similarity(
     network: SimilarityNetwork, attenuation: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
 ) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .interface import Compared, SimilarityNetwork, image_difference
+from .interface import Compared, SimilarityNetwork
 from .volume_residual import CHANNELS, VolumeResidual
 
 
@@ -24,15 +24,13 @@ class Prost(SimilarityNetwork):
         self.residual = VolumeResidual()
         self.fixed_encoder = _encoder(1)
         self.moving_encoder = _encoder(CHANNELS)
-        self.scale = nn.Parameter(torch.tensor(0.1))  # begins with little to say, see `image_difference`
 
     def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
         return self.residual(attenuation[None])[0]
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
         x, m = self.fixed_encoder(fixed), self.moving_encoder(moving.expand(-1, CHANNELS, -1, -1))
-        difference = (self.scale * (x - m)).square().mean(dim=(1, 2, 3))
-        return Compared(image_difference(fixed, moving) + difference, ((x, m),))
+        return Compared((x - m).square().mean(dim=(1, 2, 3)), ((x, m),))
 
 
 class Bottleneck(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_vector
 from ..losses import rotation_log
 from ..projector import VolumeTensor
-from .interface import Compared, FixedXrays, SimilarityNetwork, carried, image_difference
+from .interface import Compared, FixedXrays, SimilarityNetwork, carried
 
 _WIDTHS = (16, 32, 64)  # at an eighth, a sixteenth and a thirty-second of the image
 _CUBE_VOXELS, _CUBE_VOXEL_MM, _CUBE_PIXELS = 32, 8.0, 64
@@ -35,12 +35,10 @@ class Sopi(SimilarityNetwork):
         self.fixed_encoder = CompositeEncoder()
         self.moving_encoder = CompositeEncoder()
         self.initial_motion = MotionGuess()
-        self.scale = nn.Parameter(torch.tensor(0.1))  # begins with little to say, see `image_difference`
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
         pairs = tuple(zip(self.fixed_encoder(fixed), self.moving_encoder(moving)))
-        difference = sum((self.scale * (x - m)).square().mean(dim=(1, 2, 3)) for x, m in pairs)
-        return Compared(image_difference(fixed, moving) + difference, pairs)
+        return Compared(sum((x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs), pairs)
 
 
 class CompositeEncoder(nn.Module):

@@ -53,11 +53,11 @@ class Recipe:
     source: Source
     network: str = "dual-branch"
     image_px: int = 64
-    batch: int = 8
-    steps: int = 1500
-    learning_rate: float = 5e-4
+    batch: int = 16
+    steps: int = 2000
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-3
-    residual_from: float = 0.95
+    residual_from: float = 0.98
     seed: int = 0
     realism: Realism = field(default_factory=Realism)
 
