@@ -48,7 +48,7 @@ WeightsOption = Annotated[
     typer.Option(
         metavar="SAFETENSORS",
         help="Weights for the learned methods, as xrayct train and adapt write them.",
-        show_default="those that come with this software",
+        show_default="Resources/Models/dual-branch.safetensors of the module",
         rich_help_panel=SEARCH,
     ),
 ]

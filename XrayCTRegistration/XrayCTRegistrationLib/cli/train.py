@@ -121,7 +121,7 @@ def adapt(
         typer.Option(
             metavar="SAFETENSORS",
             help="Weights to begin with.",
-            show_default="those that come with this software",
+            show_default="Resources/Models/dual-branch.safetensors of the module",
             rich_help_panel=_DATA,
         ),
     ] = None,
