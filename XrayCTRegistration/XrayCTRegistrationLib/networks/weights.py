@@ -29,8 +29,10 @@ def network_named(name: str) -> SimilarityNetwork:
 
 
 def shipped_weights(name: str = DualBranch.name) -> Path:
-    """Where weights of a network stand in the module's Resources. None are shipped yet: training on a CPU for half an hour
-    gave none that register better than a plain correlation."""
+    """Where weights of a network stand in the module's Resources.
+
+    None are shipped yet: half an hour of training on a CPU gave none that register better than a plain correlation.
+    """
     return _SHIPPED / f"{name}.safetensors"
 
 
