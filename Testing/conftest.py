@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from panel_host import Host
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -16,3 +21,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"development data is absent: {folder} is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def running_host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    pytest.importorskip("slicer", reason="the panel host needs slicer-core")
+    pytest.importorskip("PySide6", reason="the panel host needs PySide6")
+    from panel_host import running_host
+
+    module = REPOSITORY / "XrayCTRegistration" / "XrayCTRegistration.py"
+    return running_host(module, tmp_path_factory.mktemp("panel-host"))
+
+
+@pytest.fixture
+def host(running_host: Host) -> Iterator[Host]:
+    """The module in the panel host, with an empty scene. A test in which Qt or VTK met an exception fails, and one in
+    which the panel told of an error that nobody had thought of."""
+    with running_host.active():
+        yield running_host
+    errors, running_host.errors[:] = list(running_host.errors), []
+    assert not errors
+    assert not [message for message in running_host.messages.shown if "should not have happened" in message.text]

@@ -414,14 +414,20 @@ def test_evaluate_without_a_ct_says_what_is_missing(tmp_path):
 def test_the_compilation_is_announced_only_where_nothing_compiled_is_kept(monkeypatch, capsys, tmp_path):
     cpu = pytest.importorskip("XrayCTRegistrationLib.projector.cpu", reason="Numba is not installed")
 
-    class March:
-        __name__ = "_march_images"
+    class Kernel:
         signatures: list = []  # noqa: RUF012
         stats = type("Stats", (), {"cache_path": str(tmp_path)})
 
-    monkeypatch.setattr(cpu, "_march_images", March())
-    stages.announce_compilation()
-    assert "Compiling the projector" in capsys.readouterr().out
-    (tmp_path / "cpu._march_images-118.py311.nbi").write_bytes(b"")
+        def __init__(self, name: str) -> None:
+            self.__name__ = name
+
+    names = ("_draw", "_draw_with_jacobian")
+    for name in names:
+        monkeypatch.setattr(cpu, name, Kernel(name))
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    for name in names:
+        stages.announce_compilation()
+        assert "Compiling the projector" in capsys.readouterr().out
+        (tmp_path / f"cpu.{name}-118.{python}.nbi").write_bytes(b"")
     stages.announce_compilation()
     assert capsys.readouterr().out == ""

@@ -17,8 +17,7 @@ from XrayCTRegistrationLib import projector
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
 from XrayCTRegistrationLib.projector import projector_for
-from XrayCTRegistrationLib.projector.cpu import CpuKernels
-from XrayCTRegistrationLib.projector.quantised import QuantisedProjector
+from XrayCTRegistrationLib.projector.quantised import QuantisedProjector, QuantisedVolume
 from XrayCTRegistrationLib.projector.rays import world_directions
 from XrayCTRegistrationLib.projector.reference import ReferenceProjector
 from XrayCTRegistrationLib.volume import Volume
@@ -31,7 +30,7 @@ def reference_float64(volume: Volume, step_mm: float) -> ReferenceProjector:
 
 
 def quantised(volume: Volume, step_mm: float) -> QuantisedProjector:
-    return QuantisedProjector(volume, step_mm, CpuKernels())
+    return QuantisedProjector(QuantisedVolume.of(volume, "cpu"), step_mm)
 
 
 both = pytest.mark.parametrize("make", [reference_float64, quantised], ids=["reference", "cpu"])
@@ -531,7 +530,28 @@ def test_without_numba_the_reference_draws_and_says_so_once(monkeypatch, caplog)
         projector.kernels_for.cache_clear()
     assert drawn[0].max() > 0
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "reference" in caplog.text
+    assert "Without Numba, cpu has the slower torch reference" in caplog.text
+
+
+def test_a_gpu_without_its_kernels_is_left_to_those_who_ask_for_it(monkeypatch, caplog):
+    """numba-cuda missing: the CPU's kernels are chosen over torch's reference on the GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "XrayCTRegistrationLib.projector.cuda", None)
+    projector.kernels_for.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert projector.device_for("auto") == torch.device("cpu")
+            assert projector.device_for("cuda") == torch.device("cuda")
+    finally:
+        projector.kernels_for.cache_clear()
+    assert "Without numba-cuda, cuda has the slower torch reference" in caplog.text
+
+
+def test_a_device_without_kernels_is_drawn_on_by_the_reference_and_says_so(caplog):
+    with caplog.at_level(logging.WARNING):
+        chosen = projector_for(constant((4, 4, 4)), "meta")
+    assert isinstance(chosen, ReferenceProjector)
+    assert "no compiled projector runs there" in caplog.text
 
 
 DRAW_ONE = """

@@ -157,6 +157,22 @@ def test_xray_and_overlay_pixels_stand_on_the_detector(open_scene, tmp_path, kin
     np.testing.assert_array_equal(_voxels(_node(scene, "AP"))[0, ..., 0], item.image)
 
 
+@pytest.mark.parametrize("isocenter", [None, np.array([1.5, -20.25, 1 / 3])])
+def test_the_panel_knows_the_geometry_of_every_xray(open_scene, tmp_path, isocenter):
+    from XrayCTRegistrationLib.mrml.xrays import view_of
+
+    item = _scene_view("AP")
+    view = XrayView(item.view.source, item.view.pixel_to_world, item.view.size_px, isocenter)
+    write_scene(tmp_path / "result.mrb", _ct(), POSE, [SceneView("AP", view, item.image, item.overlay_rgb)])
+    loaded = view_of(_node(open_scene(tmp_path / "result.mrb"), "AP"))
+    np.testing.assert_allclose(loaded.source, view.source, rtol=0, atol=ROUNDING_MM)
+    np.testing.assert_allclose(loaded.pixel_to_world[:, [0, 1, 3]], view.pixel_to_world[:, [0, 1, 3]], atol=ROUNDING_MM)
+    if isocenter is None:
+        assert loaded.isocenter is None
+    else:
+        np.testing.assert_allclose(loaded.isocenter, isocenter, rtol=0, atol=ROUNDING_MM)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.dtype(">u2"), np.int32, np.float32, np.float64])
 def test_raw_pixels_keep_their_type_and_values(open_scene, tmp_path, dtype):
     item = _scene_view(dtype=dtype)

@@ -30,7 +30,7 @@ class Problem:
     """What is to be registered.
 
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
-    isocenter: (3,) the CT's isocentre in its own world, mm. device: see `projector_for`.
+    isocenter: (3,) the CT's isocentre in its own world, mm. device: see `projector.device_for`.
     """
 
     attenuation: Volume
@@ -68,6 +68,7 @@ class Problem:
 
         The X-rays are cropped to the CT's footprint under the pose with a margin; both lengths at the isocentre.
         """
+        projector = self._projector(voxel_mm or pixel_mm)
         fixed = []
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
@@ -75,8 +76,8 @@ class Problem:
             coarse = view.downsampled(columns, rows)
             first, last = footprint(self.attenuation, pose, coarse, margin_mm / (native * (columns, rows)))
             window_px = max(LEAST_WINDOW_RADIUS_PX, round(WINDOW_RADIUS_MM / float((native * (columns, rows)).mean())))
-            fixed.append(_fixed_image(image, coarse, (columns, rows), first, last, window_px, self.device))
-        return Level(self._projector(voxel_mm or pixel_mm), tuple(fixed))
+            fixed.append(_fixed_image(image, coarse, (columns, rows), first, last, window_px, projector.device))
+        return Level(projector, tuple(fixed))
 
     def _projector(self, voxel_mm: float) -> Projector:
         factors = tuple(max(1, round(voxel_mm / float(spacing))) for spacing in self.attenuation.spacing_mm)
@@ -118,7 +119,7 @@ def _fixed_image(
     first: np.ndarray,
     last: np.ndarray,
     window_px: int,
-    device: str,
+    device: torch.device,
 ) -> FixedImage:
     """Weighted block means of the pixels `first` to `last` of a coarsened view."""
     (columns, rows), (c0, r0), (c1, r1) = factors, first, last + 1
@@ -131,5 +132,4 @@ def _fixed_image(
     if share.sum() < 1:
         raise InputError("The mask leaves nothing of the X-ray where the CT is. Widen or drop the mask.")
     view = coarse.cropped((int(c0), int(r0)), (int(c1 - c0), int(r1 - r0)))
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    return FixedImage(view, torch.from_numpy(means).to(target), torch.from_numpy(share).to(target), window_px)
+    return FixedImage(view, torch.from_numpy(means).to(device), torch.from_numpy(share).to(device), window_px)

@@ -21,6 +21,7 @@ from .confidence import Confidence, confidence
 from .errors import InputError
 from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
+from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_robustly
 from .search.global_search import NEAR, SearchRange, global_search
@@ -28,7 +29,7 @@ from .search.polarity import matched_polarity
 from .similarity import similarity
 from .state import RegistrationState, Steps, finished, reported
 from .threads import torch_on_one_thread
-from .volume import Volume, attenuation, prepared
+from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
 from .xray import Polarity, Radiograph, XrayImage, xray_image
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
@@ -123,11 +124,7 @@ def registration_steps(
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"The device {settings.device} was asked for, but PyTorch finds no CUDA GPU here. Choose the device cpu or "
-            "auto, or install the NVIDIA driver and a PyTorch with CUDA."
-        )
+    device_for(settings.device)  # an InputError before anything else
     if settings.search is None:
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
@@ -135,7 +132,7 @@ def registration_steps(
     with torch_on_one_thread():
         with outcome.timed("prepare"):
             yield RegistrationState("prepare", 0.0, start, float("nan"))
-            problem, polarities = problem_of(ct, radiographs, views, start, settings, masks)
+            problem, polarities = yield from problem_steps(ct, radiographs, views, start, settings, masks)
         for name, stage in METHODS[settings.method].items():
             with outcome.timed(name):
                 yield from stage(problem, outcome, settings)
@@ -203,6 +200,18 @@ def problem_of(
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[Problem, tuple[Polarity, ...]]:
     """The input checked and prepared: attenuation, line integrals, and the polarity of every X-ray."""
+    return finished(problem_steps(ct, radiographs, views, start, settings, masks))
+
+
+def problem_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose,
+    settings: Settings,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Steps[tuple[Problem, tuple[Polarity, ...]]]:
+    """As `problem_of`, with pauses."""
     if not radiographs:
         raise InputError("There is no X-ray. Give at least one.")
     if len(views) != len(radiographs):
@@ -217,7 +226,15 @@ def problem_of(
                 f"{radiograph.where}: the image has {columns} x {rows} pixels, but its geometry is for "
                 f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
             )
-    problem = Problem(attenuation(prepared(ct)), (), tuple(views), start, ct.center, settings.device)
+    state = RegistrationState("prepare", 0.0, start, float("nan"))
+    check_hounsfield(ct)
+    yield state
+    body = cropped_to_body(ct)
+    yield state
+    body = coarsened(body)
+    yield state
+    problem = Problem(attenuation(body), (), tuple(views), start, ct.center, settings.device)
+    yield state
     for radiograph, view in zip(radiographs, views):
         try:
             footprint(problem.attenuation, start, view)
@@ -228,7 +245,7 @@ def problem_of(
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
-            polarity, image = matched_polarity(problem, index, radiograph, mask)
+            polarity, image = yield from matched_polarity(problem, index, radiograph, mask)
             log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
         else:
             image = xray_image(radiograph, polarity, mask)

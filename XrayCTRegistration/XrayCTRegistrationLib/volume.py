@@ -108,17 +108,31 @@ def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
     Returns Hounsfield units; says in the log what was changed. Raises InputError as `check_hounsfield` does.
     """
     check_hounsfield(volume)
-    first, last = _dense_box(volume)
-    result = volume.cropped(first, last)
-    factors = np.ones(3, dtype=int)
-    while np.prod(np.ceil(np.array(result.size) / factors)) > max_voxels:
-        factors[np.argmin(volume.spacing_mm * factors)] += 1
-    result = result.downsampled(tuple(int(factor) for factor in factors))
+    return coarsened(cropped_to_body(volume), max_voxels)
+
+
+def cropped_to_body(volume: Volume) -> Volume:
+    """The box (Hounsfield units) around everything denser than air, without a copy; the log says what was cut off."""
+    result = volume.cropped(*_dense_box(volume))
     if result.size != volume.size:
-        before, after = (" x ".join(str(n) for n in size) for size in (volume.size, result.size))
-        spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm)
-        log.info("CT cropped to the body and coarsened: %s to %s voxels of %s mm.", before, after, spacing)
+        log.info("CT cropped to the body: %s to %s voxels.", *map(_times, (volume.size, result.size)))
     return result
+
+
+def coarsened(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
+    """The volume, float32, with means of blocks of voxels where it has more than max_voxels; the log says so."""
+    factors = np.ones(3, dtype=int)
+    while np.prod(np.ceil(np.array(volume.size) / factors)) > max_voxels:
+        factors[np.argmin(volume.spacing_mm * factors)] += 1
+    result = volume.downsampled(tuple(int(factor) for factor in factors))
+    if result.size != volume.size:
+        spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm)
+        log.info("CT coarsened: %s to %s voxels of %s mm.", *map(_times, (volume.size, result.size)), spacing)
+    return result
+
+
+def _times(size: tuple[int, int, int]) -> str:
+    return " x ".join(str(n) for n in size)
 
 
 def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:

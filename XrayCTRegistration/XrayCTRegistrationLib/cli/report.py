@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..geometry import Pose, view_to_carm
 from ..io.poses import write_pose
 from ..io.scene import SceneView, write_scene
 from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector, overlay_rgb
+from ..projector import device_for
 from ..registration import RegistrationResult, Settings
 from ..xray import Radiograph, xray_image
 from .inputs import Inputs
@@ -92,7 +92,6 @@ def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
 
 
 def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str | None]) -> dict[str, Any]:
-    cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
     rows = zip(inputs.xray_names, polarities, inputs.mask_names, inputs.geometry_names, inputs.views)
     return {
         "conventions": _CONVENTIONS,
@@ -110,7 +109,7 @@ def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str |
         "method": settings.method,
         "init": init,
         "search": asdict(settings.search) if settings.search else None,
-        "device": "cuda" if cuda else "cpu",
+        "device": device_for(settings.device).type,
         "seed": settings.seed,
         "versions": {
             "python": platform.python_version(),

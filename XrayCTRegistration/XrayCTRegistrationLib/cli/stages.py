@@ -60,4 +60,4 @@ def announce_compilation() -> None:
     from ..projector import must_compile
 
     if must_compile():
-        say("Compiling the projector for this machine, once: about half a minute.", "Note: ", "cyan")
+        say("Compiling the projector for this machine, once: some seconds.", "Note: ", "cyan")

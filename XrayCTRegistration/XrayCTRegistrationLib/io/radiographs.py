@@ -14,6 +14,7 @@ from pydicom.misc import is_dicom
 
 from ..errors import InputError
 from ..xray import Polarity, Radiograph
+from .dicom_geometry import first_value
 from .volumes import read_image, read_tags, write_image
 
 _REMEDY = (
@@ -92,11 +93,11 @@ def _polarity(tags: pydicom.Dataset) -> Polarity | None:
     and fluoroscopy, values linear (LIN) or logarithmic (LOG) to the beam's intensity (X-Ray Image module, C.8.7.1).
     In CR and DX, the photometric interpretation, since they are shown with bone bright.
     """
-    sign = _first(tags, "PixelIntensityRelationshipSign")
+    sign = first_value(tags, "PixelIntensityRelationshipSign")
     if sign in (1, -1):
         return Polarity.DARK if sign == 1 else Polarity.BRIGHT
     modality = tags.get("Modality")
-    if modality in ("XA", "RF") and _first(tags, "PixelIntensityRelationship") in ("LIN", "LOG"):
+    if modality in ("XA", "RF") and first_value(tags, "PixelIntensityRelationship") in ("LIN", "LOG"):
         return Polarity.DARK
     if modality in ("CR", "DX") and float(tags.get("RescaleSlope") or 1) > 0:
         shown = {"MONOCHROME1": Polarity.DARK, "MONOCHROME2": Polarity.BRIGHT}
@@ -106,15 +107,8 @@ def _polarity(tags: pydicom.Dataset) -> Polarity | None:
 
 def _logarithmic(tags: pydicom.Dataset) -> bool:
     """Whether the stored values went through a logarithm: they say so, or they are CR or DX made to be shown."""
-    relationship = _first(tags, "PixelIntensityRelationship")
+    relationship = first_value(tags, "PixelIntensityRelationship")
     return relationship == "LOG" or (relationship is None and tags.get("Modality") in ("CR", "DX"))
-
-
-def _first(tags: pydicom.Dataset, keyword: str) -> object:
-    """The first value of a tag, which enhanced XA keeps inside its functional groups."""
-    if keyword in tags:
-        return tags.get(keyword)
-    return next((element.value for element in tags.iterall() if element.keyword == keyword), None)
 
 
 def _check_jpeg_complete(path: Path) -> None:

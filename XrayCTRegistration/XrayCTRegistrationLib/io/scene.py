@@ -18,6 +18,9 @@ from ..geometry import Pose, XrayView
 from ..volume import Volume
 from .poses import pose_text, replacing
 
+# Where the source and the isocentre of an X-ray's volume node stand, as three numbers in the node's own RAS.
+SOURCE_ATTRIBUTE, ISOCENTER_ATTRIBUTE = "XrayCTRegistration.Source", "XrayCTRegistration.Isocenter"
+
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _BONE_WINDOW_LEVEL_HU = (1000.0, 400.0)
 _RGB_WINDOW_LEVEL = (255.0, 127.5)  # colours as they are
@@ -102,7 +105,7 @@ def write_scene(path: str | Path, ct: Volume, pose: Pose, views: list[SceneView]
         for number, item in enumerate(views, start=1):
             matrix = item.view.pixel_to_world
             shape, type_name = (1, *item.image.shape), item.image.dtype.name
-            scene.add_volume(item.name, f"view_{number}.nrrd")
+            scene.add_volume(item.name, f"view_{number}.nrrd", attributes=_geometry_attributes(item.view))
             _write_nrrd(bundle, f"{data}view_{number}.nrrd", [item.image], shape, type_name, matrix)
             overlay = scene.add_overlay(f"{item.name} overlay", f"view_{number}_overlay.nrrd")
             overlay_file = f"{data}view_{number}_overlay.nrrd"
@@ -138,13 +141,14 @@ class _Scene:
         file_name: str,
         window_level: tuple[float, float] | None = None,
         transform: str | None = None,
+        attributes: str = "",
     ) -> str:
         """A scalar volume, under the node `transform` if given; Slicer chooses a window if none is. Returns its id."""
         display = self._volume_display("VolumeDisplay", name, window_level, colorNodeID="vtkMRMLColorTableNodeGrey")
         references = display + self._storage("NRRDStorage", file_name)
         if transform is not None:
             references += f"transform:{transform};"
-        return self._displayed("Volume", name, references)
+        return self._displayed("Volume", name, references, **({"attributes": attributes} if attributes else {}))
 
     def add_overlay(self, name: str, file_name: str) -> str:
         """An RGB volume; returns its id."""
@@ -227,6 +231,14 @@ def slice_to_ras(view: XrayView) -> np.ndarray:
     matrix[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
     matrix[:3, 3] = (detector @ [(columns - 1) / 2, (rows - 1) / 2, 0, 1])[:3]
     return matrix
+
+
+def _geometry_attributes(view: XrayView) -> str:
+    """Node attributes as MRML writes them, by which the panel knows the geometry of an X-ray."""
+    points = {SOURCE_ATTRIBUTE: view.source, ISOCENTER_ATTRIBUTE: view.isocenter}
+    return "".join(
+        f"{name}:{_words(_RAS_FROM_LPS[:3, :3] @ point)};" for name, point in points.items() if point is not None
+    )
 
 
 def _write_nrrd(

@@ -8,12 +8,12 @@ exact ones of that sum.
     march            one pixel's march, written once
     cpu, cuda        the march compiled for all pixels of a batch
     differentiable   `project`: the marches as torch differentiates them
-    quantised        projectors of one prepared volume, for registration
+    quantised        volumes of 16 bits and projectors of them, for registration
+    selection        which march runs on which device
 """
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import Protocol
 
@@ -23,13 +23,21 @@ import torch
 from ..geometry import XrayView
 from ..volume import Volume
 from .differentiable import VolumeTensor, project
-from .kernels import Kernels
-from .quantised import QuantisedProjector
+from .quantised import QuantisedProjector, QuantisedVolume
 from .reference import ReferenceProjector
+from .selection import device_for, kernels_for, must_compile
 
-__all__ = ["Projector", "VolumeTensor", "kernels_for", "must_compile", "project", "projector_for", "warm_up"]
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "Projector",
+    "QuantisedVolume",
+    "VolumeTensor",
+    "device_for",
+    "kernels_for",
+    "must_compile",
+    "project",
+    "projector_for",
+    "warm_up",
+]
 
 
 class Projector(Protocol):
@@ -50,44 +58,15 @@ class Projector(Protocol):
 
 
 def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = None) -> Projector:
-    """The fastest projector of an attenuation volume on a device: "auto", "cpu", "cuda" or another torch device.
+    """The fastest projector of an attenuation volume on a device, see `device_for`.
 
     step_mm: distance between samples; the smallest voxel spacing unless given.
     """
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = device_for(device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
-    kernels = kernels_for(chosen)
-    if kernels is None:
+    if kernels_for(chosen) is None:
         return ReferenceProjector(volume, step_mm, chosen)
-    return QuantisedProjector(volume, step_mm, kernels)
-
-
-@cache  # so that a warning comes once, not for every volume
-def kernels_for(device: torch.device) -> Kernels | None:
-    """The compiled marches of a device; None where there are none, and the torch reference draws."""
-    try:
-        if device.type == "cpu":
-            from .cpu import CpuKernels
-
-            return CpuKernels()
-        if device.type == "cuda":
-            from .cuda import CudaKernels
-
-            return CudaKernels(device)
-    except ImportError as error:
-        log.warning("No compiled projector for %s (%s): DRRs are made by the slower torch reference.", device, error)
-        return None
-    log.warning("There is no compiled projector for %s: DRRs are made by the slower torch reference.", device)
-    return None
-
-
-def must_compile() -> bool:
-    """Whether the first projection on the CPU will have to be compiled first, for some seconds."""
-    if kernels_for(torch.device("cpu")) is None:
-        return False
-    from .cpu import is_compiled
-
-    return not is_compiled()
+    return QuantisedProjector(QuantisedVolume.of(volume, device), step_mm)
 
 
 @cache
@@ -96,9 +75,9 @@ def warm_up() -> None:
 
     Numba sets the number of torch's threads as it starts its own, so whoever sets that must do it afterwards.
     """
-    if (kernels := kernels_for(torch.device("cpu"))) is None:
+    if kernels_for(torch.device("cpu")) is None:
         return
-    projector = QuantisedProjector(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), 1.0, kernels)
+    projector = projector_for(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), "cpu")
     view = XrayView(np.array([0.0, 0.0, -9.0]), np.eye(4), (2, 2))
     projector.images(torch.eye(4, dtype=torch.float64)[None], view)
     projector.images_with_jacobian(torch.eye(4, dtype=torch.float64)[None], view, torch.zeros(3))

@@ -6,11 +6,14 @@ in one load. Volumes of float32 and float64 serve training and tests.
 
 from __future__ import annotations
 
+import contextlib
+
 import numba
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.extending import intrinsic
 
 from .compiled_code import is_kept, kept_on_disk
@@ -18,6 +21,12 @@ from .kernels import StoredVolume, checked_size, quantisation
 from .march import compiled_march
 
 _SLABS_A_THREAD = 4
+_CHUNKS_A_THREAD = 8  # of image rows: rows beside the patient are done at once, and no thread shall be left with those
+
+# Rays of a row enter new cache lines one after the other, at few samples each, so that the processor would wait for
+# nearly every line by itself. Every so many rays, the lines of a ray so many columns ahead are asked for together.
+_FETCH_EVERY, _FETCH_AHEAD = 8, 16
+_NEAR_VOXELS = 1_000_000  # a volume as small as this lies in the caches anyway
 
 # Sums may be reordered, which is what lets a march run in vector registers; the order is fixed by the compiled code.
 _options = {"fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy", "nogil": True}
@@ -53,38 +62,61 @@ def _corners(_, values, i, j, k, stride_j, stride_k, real):
     return signature, generate
 
 
+@intrinsic
+def _prefetch(_, values, at):
+    """Ask for the cache line of values[at]."""
+
+    def generate(context, builder, signature, arguments):
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(builder.gep(data, [at]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(prefetch, [place, flag(0), flag(2), flag(1)])  # to be read, into the second level, data
+        return context.get_dummy_value()
+
+    return types.void(values, types.int64), generate
+
+
 @numba.njit(**_options)
 def _add(values, at, amount):
     values[at] += amount
 
 
-_march = compiled_march(numba.njit(**_options), _corners, _add)
-_integral, _derivatives, _spread, _spread_slopes = _march
+_march = compiled_march(numba.njit(**_options), _corners, _add, _prefetch)
+_integral, _derivatives, _fetch_ahead, _spread, _spread_slopes = _march
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _draw(values, size, rays, step_mm, scale, images):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
+    far = size_i * size_j * size_k > _NEAR_VOXELS
     for task in numba.prange(batch * channels * rows):
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
+            if far and column % _FETCH_EVERY == 0:
+                _fetch_ahead(channel, size_i, size_j, size_k, ray, column + _FETCH_AHEAD, row, step_mm, real)
             images[b, c, row, column] = scale * _integral(
                 channel, size_i, size_j, size_k, ray, column, row, step_mm, real
             )
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
+    far = size_i * size_j * size_k > _NEAR_VOXELS
     for task in numba.prange(batch * channels * rows):
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
+            if far and column % _FETCH_EVERY == 0:
+                _fetch_ahead(channel, size_i, size_j, size_k, ray, column + _FETCH_AHEAD, row, step_mm, real)
             value, rx, ry, rz, tx, ty, tz = _derivatives(
                 channel, size_i, size_j, size_k, ray, column, row, step_mm, real
             )
@@ -97,7 +129,7 @@ def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
             jacobian[b, c, 5, row, column] = scale * tz
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
     """Every slab of planes is filled by one thread, from all rays in order: no locks, and the same sums every time."""
     batch, channels, rows, columns = amounts.shape
@@ -116,7 +148,7 @@ def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
                         )
 
 
-@kept_on_disk(parallel=True, **_options)
+@kept_on_disk(numba.njit, config, parallel=True, **_options)
 def _gather_slopes_into_volume(amounts, rays, fields, step_mm, size, slabs, values):
     batch, channels, rows, columns = amounts.shape
     size_k, size_j, size_i = size
@@ -148,11 +180,13 @@ class CpuKernels:
         return StoredVolume(values.reshape(1, -1), size, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
-        return StoredVolume(values.detach().contiguous().flatten(1).numpy(), checked_size(values.shape))
+        size = checked_size(values.shape)
+        return StoredVolume(values.detach().contiguous().flatten(1).numpy(), size)
 
     def draw(self, volume: StoredVolume, rays: torch.Tensor, step_mm: float, size_px: tuple[int, int]) -> torch.Tensor:
         images = _empty_images(volume, rays, size_px)
-        _draw(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images)
+        with _in_chunks(images):
+            _draw(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images)
         return torch.from_numpy(images)
 
     def draw_with_jacobian(
@@ -161,7 +195,8 @@ class CpuKernels:
         images = _empty_images(volume, rays, size_px)
         batch, channels, rows, columns = images.shape
         jacobian = np.empty((batch, channels, 6, rows, columns), images.dtype)
-        _draw_with_jacobian(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian)
+        with _in_chunks(images):
+            _draw_with_jacobian(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian)
         return torch.from_numpy(images), torch.from_numpy(jacobian)
 
     def spread(
@@ -189,6 +224,12 @@ class CpuKernels:
 def _empty_images(volume: StoredVolume, rays: torch.Tensor, size_px: tuple[int, int]) -> np.ndarray:
     dtype = np.float32 if volume.values.dtype == np.uint16 else volume.values.dtype
     return np.empty((len(rays), len(volume.values), size_px[1], size_px[0]), dtype)
+
+
+def _in_chunks(images: np.ndarray) -> contextlib.AbstractContextManager:
+    """Numba deals rows out to its threads in chunks."""
+    rows = images[..., 0].size
+    return numba.parallel_chunksize(max(1, rows // (_CHUNKS_A_THREAD * numba.get_num_threads())))
 
 
 def _slabs(size: tuple[int, int, int]) -> int:

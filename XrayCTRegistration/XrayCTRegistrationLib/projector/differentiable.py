@@ -25,10 +25,11 @@ from torch.nn.functional import pad
 from ..errors import InputError
 from ..geometry import XrayView
 from ..volume import Volume
-from .kernels import Kernels
-from .quantised import padded_placement
+from .kernels import Kernels, StoredVolume
+from .quantised import QuantisedVolume, padded_placement
 from .rays import checked_poses, common_size, motion_fields, ray_arrays
 from .reference import project_by_torch
+from .selection import kernels_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,58 +79,61 @@ class VolumeTensor:
 
 
 def project(
-    volume: VolumeTensor,
+    volume: VolumeTensor | QuantisedVolume,
     poses: torch.Tensor,
     views: XrayView | Sequence[XrayView],
     step_mm: float | None = None,
 ) -> torch.Tensor:
     """DRRs (B, C, rows, columns), of the volume's type and on its device, for poses (B, 4, 4) rigid ct_to_world.
 
-    views: one for all poses, or one for each, of one image size. step_mm: the smallest voxel spacing unless given.
+    volume: a quantised one is faster, has one channel, and gives float32 images. views: one for all poses, or one for
+    each, of one image size. step_mm: the smallest voxel spacing unless given.
 
-    Differentiable to the values and to the poses. The gradient of a pose is the one along SE(3): right for every
-    parameterisation that stays rigid (exponential map, angles), blind to scaling and shear. With create_graph=True the
-    gradients can be differentiated again, to the values and to whatever the image gradient came from, but not to the
-    pose: that raises RuntimeError. Leave the pose out, as in loss.backward(inputs=parameters).
+    Differentiable to the poses, and to the values of a VolumeTensor. The gradient of a pose is the one along SE(3):
+    right for every parameterisation that stays rigid (exponential map, angles), blind to scaling and shear. With
+    create_graph=True the gradients can be differentiated again, to the values and to whatever the image gradient came
+    from, but not to the pose: that raises RuntimeError. Leave the pose out, as in loss.backward(inputs=parameters).
 
     Raises InputError when the poses or views cannot be used.
     """
-    # Imported here: the choice of kernels needs this module's neighbours.
-    from . import kernels_for
-
     views = [views] if isinstance(views, XrayView) else list(views)
     size_px = common_size(views, len(checked_poses(poses)))
     spacings_mm = np.linalg.norm(volume.ijk_to_world[:3, :3], axis=0)
     step_mm = float(spacings_mm.min()) if step_mm is None else float(step_mm)
     if not (np.isfinite(step_mm) and step_mm > 0):
         raise InputError(f"The step between samples must be a positive number of millimetres, not {step_mm:g}.")
-    if volume.values.dtype not in (torch.float32, torch.float64):  # too coarse for the positions along a ray
+    values, stored = None, None
+    if isinstance(volume, QuantisedVolume):
+        kernels, stored = volume.kernels, volume.stored
+    elif volume.values.dtype not in (torch.float32, torch.float64):  # too coarse for the positions along a ray
         images = project(VolumeTensor(volume.values.float(), volume.ijk_to_world), poses, views, step_mm)
         return images.to(volume.values.dtype)
-    kernels = kernels_for(volume.values.device)
-    if kernels is None:
+    elif (kernels := kernels_for(volume.values.device)) is None:
         return project_by_torch(volume.values, volume.ijk_to_world, poses, views, step_mm)
+    else:
+        values = volume.padded()
     center = torch.as_tensor(volume.center, device=poses.device)
     centers = (poses.detach().double() @ torch.cat([center, center.new_ones(1)]))[:, :3]
     rays = ray_arrays(poses, views, padded_placement(volume.ijk_to_world), centers).to(kernels.device)
     twists = _twists(poses, centers).to(kernels.device)
-    return _Projection.apply(volume.padded(), twists, _Scan(kernels, rays, step_mm, size_px))
+    return _Projection.apply(values, twists, _Scan(kernels, stored, rays, step_mm, size_px))
 
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """Where the rays of a projection run, and who marches."""
+    """Where the rays of a projection run, and who marches: through values that torch holds, or a stored volume."""
 
     kernels: Kernels
+    volume: StoredVolume | None
     rays: torch.Tensor
     step_mm: float
     size_px: tuple[int, int]
 
-    def draw(self, values: torch.Tensor) -> torch.Tensor:
-        return self.kernels.draw(self.kernels.stored(values), self.rays, self.step_mm, self.size_px)
+    def draw(self, values: torch.Tensor | None) -> torch.Tensor:
+        return self.kernels.draw(self._stored(values), self.rays, self.step_mm, self.size_px)
 
-    def draw_with_jacobian(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.kernels.draw_with_jacobian(self.kernels.stored(values), self.rays, self.step_mm, self.size_px)
+    def draw_with_jacobian(self, values: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.kernels.draw_with_jacobian(self._stored(values), self.rays, self.step_mm, self.size_px)
 
     def spread(self, amounts: torch.Tensor, size: torch.Size) -> torch.Tensor:
         return self.kernels.spread(amounts, self.rays, self.step_mm, tuple(size[-3:]))
@@ -137,6 +141,9 @@ class _Scan:
     def spread_slopes(self, amounts: torch.Tensor, twists: torch.Tensor, size: torch.Size) -> torch.Tensor:
         fields = motion_fields(self.rays, twists)
         return self.kernels.spread_slopes(amounts, self.rays, fields, self.step_mm, tuple(size[-3:]))
+
+    def _stored(self, values: torch.Tensor | None) -> StoredVolume:
+        return self.volume if values is None else self.kernels.stored(values)
 
 
 def _twists(poses: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
@@ -151,7 +158,8 @@ def _twists(poses: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
 
 
 class _Projection(Function):
-    """Images (B, C, rows, columns) of padded values (C, slices, rows, columns) under twists (B, 6) that are zero."""
+    """Images (B, C, rows, columns) under twists (B, 6) that are zero, of padded values (C, slices, rows, columns), or
+    of the scan's own volume where values is None."""
 
     @staticmethod
     def forward(ctx, values, twists, scan):

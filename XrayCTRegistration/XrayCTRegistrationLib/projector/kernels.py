@@ -17,8 +17,8 @@ _MOST_VOXELS = 2**31 - 1  # kernels count voxels in 32 bits
 class StoredVolume:
     """A volume as a kernel reads it.
 
-    values: (C, voxels), an array of the kernel's own device. size: (slices, rows, columns), with a border of one voxel
-    of zeros on every side. scale: attenuation per mm of one unit of the values.
+    values: C channels of flat arrays, on the kernels' own device. size: (slices, rows, columns), with a border of one
+    voxel of zeros on every side. scale: attenuation per mm of one unit of the values.
     """
 
     values: Any

@@ -35,6 +35,7 @@ class March(NamedTuple):
 
     integral(values, size_i, size_j, size_k, rays, column, row, step_mm, real) -> line integral
     derivatives(the same) -> line integral and its derivatives to the six components of a world twist
+    fetch_ahead(the same): asks the cache for what the ray will meet; computes nothing
     spread(the same but real, amount, first_plane, end_plane, real): adds to values, amount times the derivative of the
         line integral to each of them, in the planes first_plane <= k < end_plane alone
     spread_slopes(the same but real, field, amount, first_plane, end_plane, real): adds, likewise, the derivative of the
@@ -43,16 +44,19 @@ class March(NamedTuple):
 
     integral: Callable
     derivatives: Callable
+    fetch_ahead: Callable
     spread: Callable
     spread_slopes: Callable
 
 
-def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, add: Callable) -> March:
+def compiled_march(
+    compiled: Callable[[Callable], Callable], corners: Callable, add: Callable, prefetch: Callable
+) -> March:
     """The march's functions, each passed through `compiled`, a decorator.
 
     corners(values, i, j, k, stride_j, stride_k, real) -> as `real`, the voxels (i, j, k), (i + 1, j, k), (i, j + 1, k),
         (i + 1, j + 1, k) and the same four at k + 1. All indices and strides are int32.
-    add(values, at, amount): values[at] += amount.
+    add(values, at, amount): values[at] += amount. prefetch(values, at): values[at] will be needed soon.
     """
 
     @compiled
@@ -64,7 +68,7 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         return max(enter, min(near, far)), min(leave, max(near, far))
 
     @compiled
-    def ray(rays, column, row, end_i, end_j, begin_k, end_k, step_mm):
+    def ray(rays, column, row, end_i, end_j, begin_k, end_k, step_mm, real):
         """The first sample's voxel (3), the voxels per step (3), its number, the count, and the mm to the pixel.
 
         Samples are those strictly between voxel 0 and end_i, 0 and end_j, begin_k and end_k.
@@ -86,27 +90,32 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         count = max(int(math.floor(leave - 0.5) - first) + 1, 0)
         at = first + 0.5
         return (
-            rays[_SOURCE, 0] + at * di,
-            rays[_SOURCE, 1] + at * dj,
-            rays[_SOURCE, 2] + at * dk,
-            di,
-            dj,
-            dk,
+            real(rays[_SOURCE, 0] + at * di),
+            real(rays[_SOURCE, 1] + at * dj),
+            real(rays[_SOURCE, 2] + at * dk),
+            real(di),
+            real(dj),
+            real(dk),
             first,
             count,
             length,
         )
 
     @compiled
-    def slab(rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane):
+    def slab(rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real):
         """The ray's samples of which a voxel lies in the planes, and some beside them by rounding."""
         begin_k, end_k = max(0.0, first_plane - 1.001), min(size_k - 1.0, end_plane + 0.001)
-        return ray(rays, column, row, size_i - 1.0, size_j - 1.0, begin_k, end_k, step_mm)
+        return ray(rays, column, row, size_i - 1.0, size_j - 1.0, begin_k, end_k, step_mm, real)
 
     @compiled
-    def cell(x, last):
-        """The lower voxel of a coordinate, held within 0 to last."""
-        return min(max(int32(x), int32(0)), int32(last))
+    def cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real):
+        """Sample n: the lower voxel (i, j, k), held within the volume, and the offsets from it."""
+        t = real(int32(n))
+        x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
+        i = min(max(int32(x), int32(0)), int32(size_i - 2))
+        j = min(max(int32(y), int32(0)), int32(size_j - 2))
+        k = min(max(int32(z), int32(0)), int32(size_k - 2))
+        return i, j, k, x - real(i), y - real(j), z - real(k)
 
     @compiled
     def to_world(rays, gi, gj, gk):
@@ -119,17 +128,13 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
 
     @compiled
     def integral(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
-        pi, pj, pk, di, dj, dk, _, count, _ = ray(
-            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm
+        x0, y0, z0, dx, dy, dz, _, count, _ = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         total = real(0)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             v000, v100, v010, v110, v001, v101, v011, v111 = corners(values, i, j, k, stride_j, stride_k, real)
             v00, v10 = v000 + fi * (v100 - v000), v010 + fi * (v110 - v010)
             v01, v11 = v001 + fi * (v101 - v001), v011 + fi * (v111 - v011)
@@ -139,19 +144,15 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
 
     @compiled
     def derivatives(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
-        pi, pj, pk, di, dj, dk, first, count, length = ray(
-            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm
+        x0, y0, z0, dx, dy, dz, first, count, length = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         total = real(0)
         gi0, gj0, gk0 = real(0), real(0), real(0)
         gi1, gj1, gk1 = real(0), real(0), real(0)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             v000, v100, v010, v110, v001, v101, v011, v111 = corners(values, i, j, k, stride_j, stride_k, real)
             i00, i10, i01, i11 = v100 - v000, v110 - v010, v101 - v001, v111 - v011
             v00, v10, v01, v11 = v000 + fi * i00, v010 + fi * i10, v001 + fi * i01, v011 + fi * i11
@@ -160,6 +161,7 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
             i0, i1 = i00 + fj * (i10 - i00), i01 + fj * (i11 - i01)
             gi, gj, gk = i0 + fk * (i1 - i0), j0 + fk * (j1 - j0), v1 - v0
             total += v0 + fk * gk
+            t = real(int32(n))
             gi0 += gi
             gj0 += gj
             gk0 += gk
@@ -186,18 +188,25 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
         )
 
     @compiled
-    def spread(values, size_i, size_j, size_k, rays, column, row, step_mm, amount, first_plane, end_plane, real):
-        pi, pj, pk, di, dj, dk, _, count, _ = slab(
-            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane
+    def fetch_ahead(values, size_i, size_j, size_k, rays, column, row, step_mm, real):
+        x0, y0, z0, dx, dy, dz, _, count, _ = ray(
+            rays, column, row, size_i - 1.0, size_j - 1.0, 0.0, size_k - 1.0, step_mm, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
+        for n in range(count):
+            i, j, k, _, _, _ = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
+            at = i + j * size_i + k * size_i * size_j
+            prefetch(values, at)  # two opposite rows of the cell; the others are those of samples beside it
+            prefetch(values, at + size_i + size_i * size_j)
+
+    @compiled
+    def spread(values, size_i, size_j, size_k, rays, column, row, step_mm, amount, first_plane, end_plane, real):
+        x0, y0, z0, dx, dy, dz, _, count, _ = slab(
+            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real
+        )
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         share, one = real(amount * step_mm), real(1)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
             at = int32(i + j * stride_j + k * stride_k)
             for upper in range(2):
                 if first_plane <= k + upper < end_plane:
@@ -212,17 +221,14 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
     def spread_slopes(
         values, size_i, size_j, size_k, rays, column, row, step_mm, field, amount, first_plane, end_plane, real
     ):
-        pi, pj, pk, di, dj, dk, _, count, _ = slab(
-            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane
+        x0, y0, z0, dx, dy, dz, _, count, _ = slab(
+            rays, column, row, size_i, size_j, size_k, step_mm, first_plane, end_plane, real
         )
-        x0, y0, z0, dx, dy, dz = real(pi), real(pj), real(pk), real(di), real(dj), real(dk)
         stride_j, stride_k = int32(size_i), int32(size_i * size_j)
         share, one = amount * step_mm, real(1)
         for n in range(count):
-            t = real(int32(n))
-            x, y, z = x0 + t * dx, y0 + t * dy, z0 + t * dz
-            i, j, k = cell(x, size_i - 2), cell(y, size_j - 2), cell(z, size_k - 2)
-            fi, fj, fk = x - real(i), y - real(j), z - real(k)
+            i, j, k, fi, fj, fk = cell(n, x0, y0, z0, dx, dy, dz, size_i, size_j, size_k, real)
+            x, y, z = real(i) + fi, real(j) + fj, real(k) + fk
             qi = real(share * (x * field[0, 0] + y * field[1, 0] + z * field[2, 0] + field[3, 0]))
             qj = real(share * (x * field[0, 1] + y * field[1, 1] + z * field[2, 1] + field[3, 1]))
             qk = real(share * (x * field[0, 2] + y * field[1, 2] + z * field[2, 2] + field[3, 2]))
@@ -237,4 +243,4 @@ def compiled_march(compiled: Callable[[Callable], Callable], corners: Callable, 
                     add(values, int32(corner + stride_j), fj * (one - fi) * sk + ((one - fi) * qj - fj * qi) * wk)
                     add(values, int32(corner + stride_j + 1), fj * fi * sk + (fj * qi + fi * qj) * wk)
 
-    return March(integral, derivatives, spread, spread_slopes)
+    return March(integral, derivatives, fetch_ahead, spread, spread_slopes)

@@ -1,0 +1,156 @@
+"""`slicer.app`, its module manager and its reading and writing of scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtWidgets
+
+from .views import qSlicerLayoutManager
+
+_LOGICS = {
+    "Cameras": "vtkSlicerCamerasModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+}
+
+
+BUILT_IN_MODULES = tuple(_LOGICS)
+
+
+class qSlicerApplication(QtWidgets.QApplication):
+    """The application around the scene. `folder`: for its settings, cache and temporary files."""
+
+    def __init__(self, folder: Path) -> None:
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+        QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, str(folder))
+        super().__init__(["panel-host"])
+        self.setApplicationName("PanelHost")
+        self.setOrganizationName("PanelHost")
+        self._folder = folder
+        self._scene = slicer.vtkMRMLScene()
+        _allow_bundles(self._scene, folder)
+        self._logic = slicer.vtkMRMLApplicationLogic()
+        self._logic.SetTemporaryPath(str(folder))
+        self._logic.SetMRMLScene(self._scene)
+        colors = slicer.vtkMRMLColorLogic()
+        colors.SetMRMLScene(self._scene)
+        self._logic.SetColorLogic(colors)
+        self._module_logics = {name: self._new_logic(name) for name in _LOGICS}
+        self._layout_manager: qSlicerLayoutManager | None = None
+        self._module_manager = qSlicerModuleManager()
+        self._io_manager = qSlicerIOManager(self._scene)
+
+    def _new_logic(self, name: str) -> slicer.vtkMRMLAbstractLogic:
+        logic = getattr(slicer, _LOGICS[name])()
+        logic.SetMRMLApplicationLogic(self._logic)
+        logic.SetMRMLScene(self._scene)
+        self._logic.SetModuleLogic(name, logic)
+        return logic
+
+    def mrmlScene(self) -> slicer.vtkMRMLScene:
+        return self._scene
+
+    def applicationLogic(self) -> slicer.vtkMRMLApplicationLogic:
+        return self._logic
+
+    def moduleLogic(self, name: str) -> slicer.vtkMRMLAbstractLogic | None:
+        return self._module_logics.get(name)
+
+    def setLayoutManager(self, manager: qSlicerLayoutManager | None) -> None:
+        self._layout_manager = manager
+
+    def layoutManager(self) -> qSlicerLayoutManager | None:
+        """None where there is no main window."""
+        return self._layout_manager
+
+    def moduleManager(self) -> qSlicerModuleManager:
+        return self._module_manager
+
+    def coreIOManager(self) -> qSlicerIOManager:
+        return self._io_manager
+
+    def ioManager(self) -> qSlicerIOManager:
+        return self._io_manager
+
+    def testingEnabled(self) -> bool:
+        """False, so that messages are shown: the host writes them down."""
+        return False
+
+    def pauseRender(self) -> None:
+        """Views are drawn when painted: there is nothing to pause."""
+
+    def resumeRender(self) -> None:
+        """See pauseRender."""
+
+    def userSettings(self) -> QtCore.QSettings:
+        return QtCore.QSettings()
+
+    settings = userSettings
+    temporaryPath = QtCore.Property(str, lambda self: str(self._folder))
+
+
+class qSlicerModuleManager(QtCore.QObject):
+    """The modules by name."""
+
+    SIGNALS: ClassVar[dict[str, str]] = {"moduleAboutToBeUnloaded(QString)": "moduleAboutToBeUnloaded"}
+    moduleAboutToBeUnloaded = QtCore.Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._modules: dict[str, Any] = {}
+
+    def addModule(self, module: Any) -> None:
+        self._modules[module.name] = module
+
+    def module(self, name: str) -> Any:
+        return self._modules.get(name)
+
+
+class qSlicerIOManager(QtCore.QObject):
+    """Reads and writes scenes, .mrb and .mrml, for `slicer.util.saveScene` and `loadScene`; nothing else."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        super().__init__()
+        self._scene = scene
+
+    def saveNodes(self, file_type: str, properties: dict[str, Any], messages: vtk.vtkObject) -> bool:
+        path = _scene_file(file_type, properties)
+        if path.suffix == ".mrb":
+            return bool(self._scene.WriteToMRB(str(path), None, messages))
+        self._scene.SetURL(str(path))
+        return bool(self._scene.Commit(str(path), messages))
+
+    def loadNodes(
+        self, file_type: str, properties: dict[str, Any], nodes: vtk.vtkCollection, messages: vtk.vtkObject
+    ) -> bool:
+        path, clear = _scene_file(file_type, properties), bool(properties.get("clear", False))
+        if path.suffix == ".mrb":
+            return bool(self._scene.ReadFromMRB(str(path), clear, messages))
+        self._scene.SetURL(str(path))
+        return bool(self._scene.Connect(messages) if clear else self._scene.Import(messages))
+
+
+def _scene_file(file_type: str, properties: dict[str, Any]) -> Path:
+    path = Path(properties["fileName"])
+    if file_type != "SceneFile" or path.suffix not in (".mrb", ".mrml"):
+        raise NotImplementedError(f"The panel host reads and writes scenes only, not {file_type} {path.name}.")
+    return path
+
+
+def _allow_bundles(scene: slicer.vtkMRMLScene, folder: Path) -> None:
+    """Reading an .mrb needs a data manager with a cache."""
+    cache = slicer.vtkCacheManager()
+    cache.SetRemoteCacheDirectory(str(folder))
+    cache.SetMRMLScene(scene)
+    data = slicer.vtkDataIOManager()
+    data.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(data)

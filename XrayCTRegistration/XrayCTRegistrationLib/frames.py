@@ -1,0 +1,51 @@
+"""A run of X-ray frames, registered one after the other, each from the pose of the last."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from .geometry import Pose, XrayView
+from .registration import RegistrationResult, Settings, registration_steps
+from .search.global_search import NEAR
+from .state import RegistrationState
+from .volume import Volume
+from .xray import Polarity, Radiograph
+
+
+@dataclass(frozen=True, eq=False)
+class FrameState:
+    """frame: which is being registered, from 0. state: of its registration. done: the results of those before it."""
+
+    frame: int
+    state: RegistrationState
+    done: tuple[RegistrationResult, ...]
+
+
+def frame_steps(
+    ct: Volume,
+    frames: Sequence[Sequence[Radiograph]],
+    views: Sequence[XrayView],
+    start: Pose,
+    settings: Settings,
+) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
+    """Register a CT to every frame; yields after every short step, returns a result per frame.
+
+    frames: per frame, one radiograph for each of the views. start: ct_to_world for the first frame. The first frame is
+    registered as `settings` say, later ones are searched near the pose before.
+    Raises InputError as `registration_steps` does.
+    """
+    done: tuple[RegistrationResult, ...] = ()
+    polarities: Sequence[Polarity | None] = [None] * len(views)
+    for number, radiographs in enumerate(frames):
+        known = [replace(one, polarity=polarity or one.polarity) for one, polarity in zip(radiographs, polarities)]
+        steps = registration_steps(ct, known, views, start, settings)
+        while True:
+            try:
+                yield FrameState(number, next(steps), done)
+            except StopIteration as end:
+                result: RegistrationResult = end.value
+                break
+        done = (*done, result)
+        start, settings, polarities = result.pose, replace(settings, search=NEAR), result.polarities
+    return done

@@ -1,0 +1,68 @@
+"""The result of a registration, kept with the pose's transform node and saved with the scene."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..geometry import Pose
+
+if TYPE_CHECKING:
+    from ..registration import RegistrationResult
+
+_RESULT = "XrayCTRegistration.Result"
+_SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """What the panel shows of a registration; see `RegistrationResult`. ct_to_world: 4x4 in LPS, row by row."""
+
+    method: str
+    similarity_before: float
+    similarity: float
+    moved_deg: float
+    moved_mm: float
+    confidence: str
+    reason: str
+    expected_error_mm: float
+    seconds: float
+    polarities: tuple[str, ...]
+    ct_to_world: tuple[float, ...]
+
+    def is_of(self, pose: Pose) -> bool:
+        """Whether the CT still stands where the registration left it."""
+        return np.allclose(np.reshape(self.ct_to_world, (4, 4)), pose.matrix, rtol=0, atol=_SAME)
+
+
+def keep_result(transform_node: Any, result: RegistrationResult, method: str) -> KeptResult:
+    """Write a result to the node of its pose."""
+    kept = KeptResult(
+        method=method,
+        similarity_before=result.similarity_before,
+        similarity=result.similarity,
+        moved_deg=result.moved_deg,
+        moved_mm=result.moved_mm,
+        confidence=result.confidence.level,
+        reason=result.confidence.reason,
+        expected_error_mm=result.confidence.expected_error_mm,
+        seconds=sum(result.seconds.values()),
+        polarities=tuple(polarity.value for polarity in result.polarities),
+        ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
+    )
+    transform_node.SetAttribute(_RESULT, json.dumps(asdict(kept)))
+    return kept
+
+
+def kept_result(transform_node: Any) -> KeptResult | None:
+    """The last result of a pose's node, if there is one."""
+    text = transform_node.GetAttribute(_RESULT)
+    if not text:
+        return None
+    content = json.loads(text)
+    return KeptResult(
+        **{**content, "polarities": tuple(content["polarities"]), "ct_to_world": tuple(content["ct_to_world"])}
+    )

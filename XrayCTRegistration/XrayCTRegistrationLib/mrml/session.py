@@ -1,0 +1,102 @@
+"""A registration that runs a little at a time, and what comes of it.
+
+Slicer's event loop holds the interpreter lock, so a Python thread would stand still: a timer on the main thread calls
+`Session.advance` instead. Only `show` writes to the scene.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from ..frames import FrameState, frame_steps
+from ..geometry import Pose
+from ..registration import METHODS, RegistrationResult, Settings, registration_steps
+from ..state import RegistrationState
+from ..xray import Radiograph
+from .inputs import Inputs
+from .poses import set_pose
+
+
+class Session:
+    """One registration, or one of every frame of a run, into a transform node.
+
+    pose: the best so far. state: the last one, None before the first step. frame, frame_count: which of a run is
+    registered. results: of the frames that are done; of a single registration one, at the end.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        pose_node: Any,
+        start: Pose,
+        settings: Settings,
+        frames: Sequence[Sequence[Radiograph]] | None = None,
+    ) -> None:
+        self.pose_node = pose_node
+        self.start = self.pose = start
+        self.settings = settings
+        self.is_run = frames is not None
+        self.frame, self.frame_count = 0, len(frames) if frames is not None else 1
+        self.state: RegistrationState | None = None
+        self.results: tuple[RegistrationResult, ...] = ()
+        self._steps = _steps(inputs, frames or [inputs.radiographs], start, settings)
+        self._running = True
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    @property
+    def progress(self) -> float:
+        """Of all stages of all frames, 0 to 1; the stages count alike, however long they take."""
+        if self.state is None:
+            return 0.0
+        stages = ["prepare", *METHODS[self.settings.method], "report"]
+        place = stages.index(self.state.stage) if self.state.stage in stages else 1  # of a method with other names
+        return (self.frame + (place + self.state.progress) / len(stages)) / self.frame_count
+
+    def advance(self, budget_s: float) -> bool:
+        """Run steps for about budget_s, at least one; False when it has ended.
+
+        Raises what the registration raises; it has then ended, too.
+        """
+        end = time.perf_counter() + budget_s
+        try:
+            while True:
+                step = next(self._steps)
+                self.frame, self.state, self.results = step.frame, step.state, step.done
+                self.pose = step.state.pose
+                if time.perf_counter() >= end:
+                    return True
+        except StopIteration as stop:
+            self._running, self.results = False, stop.value
+            self.pose = self.results[-1].pose
+            return False
+        except BaseException:
+            self._running = False
+            raise
+
+    def cancel(self) -> Pose:
+        """End it now; returns the best pose so far."""
+        self._running = False
+        self._steps.close()
+        return self.pose
+
+    def show(self) -> None:
+        """Let the transform node carry the CT to the best pose so far."""
+        set_pose(self.pose_node, self.pose)
+
+
+def _steps(
+    inputs: Inputs, frames: Sequence[Sequence[Radiograph]], start: Pose, settings: Settings
+) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
+    if len(frames) > 1:
+        return (yield from frame_steps(inputs.ct, frames, inputs.views, start, settings))
+    steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings)
+    while True:
+        try:
+            yield FrameState(0, next(steps), ())
+        except StopIteration as end:
+            return (end.value,)

@@ -1,0 +1,36 @@
+"""What the module added to the scene beside an image, so that it goes when the image goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .models import beam_node, bone_node, show_model
+from .overlay import clear_edges, overlay_node
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A CT or X-ray node, and its overlay, beam and bone; references do not outlive the node, so they are held here."""
+
+    owner: Any
+    nodes: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, owner: Any) -> Shown:
+        """What belongs to a node that is in the scene."""
+        nodes = (overlay_node(owner), beam_node(owner), bone_node(owner))
+        return cls(owner, tuple(node for node in nodes if node is not None))
+
+    def hide(self) -> None:
+        """Show nothing of it, and keep it."""
+        clear_edges(self.owner)
+        for node in (beam_node(self.owner), bone_node(self.owner)):
+            if node is not None:
+                show_model(node, False)
+
+    def remove(self) -> None:
+        """Remove it from the scene."""
+        for node in self.nodes:
+            if node.GetScene() is not None:
+                node.GetScene().RemoveNode(node)

@@ -1,0 +1,150 @@
+"""X-ray nodes to radiographs and views.
+
+The node's IJK-to-RAS under its parent transforms is `pixel_to_world`: what the 3D view shows is what is registered. The
+source and the isocentre stand beside it in two attributes, in the node's own RAS, so that they move with it and are
+saved with the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import XrayView
+from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
+from ..xray import Radiograph
+from .frames import RAS_FROM_LPS, ijk_to_ras, lps_points, parent_to_world, vtk_matrix
+from .sequences import frames_of
+from .volumes import fill_volume, voxels
+
+
+@dataclass(frozen=True, eq=False)
+class Xray:
+    """An X-ray node as the library needs it. view: in the world, LPS."""
+
+    radiograph: Radiograph
+    view: XrayView
+
+
+def xray_of(node: Any) -> Xray:
+    """The image and the geometry of an X-ray node; InputError that names the node."""
+    return Xray(radiograph_of(node), view_of(node))
+
+
+def radiograph_of(node: Any) -> Radiograph:
+    """The pixels of an X-ray node as they are stored, float32.
+
+    Colours are taken as grey where they are all alike. Polarity is left open: what Slicer's readers did to the values
+    is not known, so DICOM tags say nothing of them.
+    """
+    where = node.GetName()
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(f"{where}: this is a label map. Choose the X-ray it belongs to.")
+    array = voxels(node)
+    if array is None:
+        raise InputError(f"{where}: the image is empty. Load it again.")
+    if array.shape[0] != 1:
+        raise InputError(
+            f"{where}: the volume has {array.shape[0]} slices, an X-ray has one. Choose a single image; a run "
+            "of frames is loaded as a sequence."
+        )
+    pixels = array[0]
+    if pixels.ndim == 3:
+        if not all((pixels[..., k] == pixels[..., 0]).all() for k in range(min(3, pixels.shape[2]))):
+            raise InputError(f"{where}: the image has colours. Save the X-ray as grey values, without annotations.")
+        pixels = pixels[..., 0]
+    pixels = pixels.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
+    if pixels.min() == pixels.max():
+        raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
+    return Radiograph(pixels, where)
+
+
+def size_px(node: Any) -> tuple[int, int]:
+    """(columns, rows); (0, 0) of an empty node."""
+    image = node.GetImageData()
+    return image.GetDimensions()[:2] if image is not None else (0, 0)
+
+
+def is_single_image(node: Any) -> bool:
+    """Whether a node holds one slice, as an X-ray does."""
+    image = node.GetImageData()
+    return image is not None and image.GetDimensions()[2] == 1 and image.GetNumberOfPoints() > 0
+
+
+def has_geometry(node: Any) -> bool:
+    """Whether it is known where the source of an X-ray node stands."""
+    return node.GetAttribute(SOURCE_ATTRIBUTE) is not None
+
+
+def own_view(node: Any) -> XrayView:
+    """The view of an X-ray node in its own LPS, before parent transforms: what its C-arm geometry describes."""
+    where = node.GetName()
+    if not has_geometry(node):
+        raise InputError(f"{where}: where the X-ray source stood is not known. Enter the geometry of this X-ray.")
+    isocenter = node.GetAttribute(ISOCENTER_ATTRIBUTE)
+    try:
+        return XrayView(
+            lps_points(_numbers(node.GetAttribute(SOURCE_ATTRIBUTE))),
+            RAS_FROM_LPS @ ijk_to_ras(node),
+            size_px(node),
+            None if isocenter is None else lps_points(_numbers(isocenter)),
+        )
+    except (InputError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def view_of(node: Any) -> XrayView:
+    """The view of an X-ray node in the world, LPS, under its parent transforms."""
+    view = own_view(node)
+    to_world = RAS_FROM_LPS @ parent_to_world(node) @ RAS_FROM_LPS
+    return replace(
+        view,
+        source=(to_world @ [*view.source, 1])[:3],
+        pixel_to_world=to_world @ view.pixel_to_world,
+        isocenter=None if view.isocenter is None else (to_world @ [*view.isocenter, 1])[:3],
+    )
+
+
+def place_at_detector(node: Any, view: XrayView) -> None:
+    """Stand an X-ray node at its detector, and remember its source; `own_view` gives the view back.
+
+    view: in the node's own LPS. The frames of a sequence are placed alike, since a sequence browser overwrites the
+    node with them.
+    """
+    matrix = vtk_matrix(RAS_FROM_LPS @ view.pixel_to_world)
+    for one in (node, *frames_of(node)):
+        one.SetIJKToRASMatrix(matrix)
+    node.SetAttribute(ISOCENTER_ATTRIBUTE, None if view.isocenter is None else _words(lps_points(view.isocenter)))
+    node.SetAttribute(SOURCE_ATTRIBUTE, _words(lps_points(view.source)))
+
+
+def forget_geometry(node: Any) -> None:
+    """Remove what is known of the source; the image stays where it stands."""
+    node.SetAttribute(SOURCE_ATTRIBUTE, None)
+    node.SetAttribute(ISOCENTER_ATTRIBUTE, None)
+
+
+def add_xray_node(scene: Any, name: str, pixels: np.ndarray, view: XrayView) -> Any:
+    """A new X-ray node with pixels (rows, columns), standing at its detector."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    fill_volume(node, pixels[None], view.pixel_to_world)
+    place_at_detector(node, view)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(float(low), float(high))
+    return node
+
+
+def _words(numbers: np.ndarray) -> str:
+    return " ".join(repr(float(number)) for number in numbers)
+
+
+def _numbers(text: str) -> np.ndarray:
+    return np.array([float(word) for word in text.split()])

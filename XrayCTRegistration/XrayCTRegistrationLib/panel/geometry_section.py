@@ -1,0 +1,172 @@
+"""2 Geometry: one view at a time, every value with where it came from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputError
+from ..mrml.dicom import dicom_entries
+from ..mrml.geometry import (
+    check_geometry,
+    entries_of,
+    fill_in_typical_values,
+    is_parametric,
+    is_started,
+    read_geometry,
+    set_entry,
+    start_geometry,
+)
+from ..mrml.models import show_beam
+from ..mrml.xrays import has_geometry, is_single_image, view_of
+from .messages import show_message, told_to_people
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+# Widget names without their endings, and the entry, or the entry and the place in it, that each shows.
+_FIELDS = {
+    "sourceToDetector": ("source_to_detector_mm", None),
+    "sourceToIsocenter": ("source_to_isocenter_mm", None),
+    "rowSpacing": ("pixel_spacing_mm", 0),
+    "columnSpacing": ("pixel_spacing_mm", 1),
+    "principalColumn": ("principal_point_px", 0),
+    "principalRow": ("principal_point_px", 1),
+    "primaryAngle": ("primary_angle_deg", None),
+    "secondaryAngle": ("secondary_angle_deg", None),
+}
+_PROJECTIONS = ("PA", "AP", "LAT")
+
+
+class GeometrySection:
+    """Shows and edits the geometry of the X-ray that is chosen in the combo box."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        ui = self._ui = panel.ui
+        for name in (_("PA"), _("AP"), _("Lateral")):
+            ui.projectionComboBox.addItem(name)
+        for field in _FIELDS:
+            spin_box = getattr(ui, f"{field}SpinBox")
+            spin_box.connect("valueChanged(double)", lambda value, field=field: self._on_value(field, value))
+        ui.projectionComboBox.connect("currentIndexChanged(int)", self._on_projection)
+        ui.geometryViewComboBox.connect("currentIndexChanged(int)", lambda index: self.update())
+        ui.carmPathLineEdit.connect("currentPathChanged(QString)", self._on_file)
+        ui.readDicomButton.connect("clicked()", self._on_read_dicom)
+        ui.typicalGeometryButton.connect("clicked()", self._on_typical)
+
+    @property
+    def node(self) -> Any | None:
+        """The X-ray whose geometry is shown."""
+        xrays, index = self._panel.xrays(), self._ui.geometryViewComboBox.currentIndex
+        return xrays[index] if 0 <= index < len(xrays) else None
+
+    def start(self) -> None:
+        """Begin the geometry of X-rays that have none with what their DICOM tags say."""
+        for node in self._panel.xrays():
+            if not is_started(node) and is_single_image(node):
+                self._start(node)
+
+    def update(self) -> None:
+        """Show what the scene holds."""
+        self._update_views()
+        ui, node = self._ui, self.node
+        with_image = node is not None and is_single_image(node)
+        entries = entries_of(node) if with_image else {}
+        idle = not self._panel.registering
+        editable = with_image and idle and is_parametric(node)
+        for field, (name, place) in _FIELDS.items():
+            spin_box, label = getattr(ui, f"{field}SpinBox"), getattr(ui, f"{field}OriginLabel")
+            entry = entries.get(name)
+            value = 0.0 if entry is None else entry.value if place is None else entry.value[place]
+            set_quietly(spin_box, "value", float(value))
+            label.text = _("needed") if entry is None and with_image else "" if entry is None else entry.origin
+            spin_box.enabled = editable
+        view = entries.get("view")
+        set_quietly(ui.projectionComboBox, "currentIndex", _PROJECTIONS.index(view.value) if view else 0)
+        ui.projectionOriginLabel.text = view.origin if view else ""
+        ui.projectionComboBox.enabled = editable
+        for button in (ui.readDicomButton, ui.typicalGeometryButton, ui.carmPathLineEdit):
+            button.enabled = with_image and idle
+        show_message(ui.geometryMessageLabel, self._problem(node) if with_image else "")
+
+    def show_beams(self) -> None:
+        """Draw source and beam of every X-ray whose geometry is known."""
+        for node in self._panel.xrays():
+            if has_geometry(node):
+                show_beam(node, view_of(node))
+
+    def _problem(self, node: Any) -> str:
+        try:
+            check_geometry(node)
+        except InputError as error:
+            return str(error)
+        return "" if is_parametric(node) else _("A calibrated view: it can be replaced, not edited.")
+
+    def _update_views(self) -> None:
+        combo_box, names = self._ui.geometryViewComboBox, [node.GetName() for node in self._panel.xrays()]
+        if [combo_box.itemText(index) for index in range(combo_box.count)] == names:
+            return
+        chosen = max(combo_box.currentIndex, 0)
+        was = combo_box.blockSignals(True)
+        combo_box.clear()
+        for name in names:
+            combo_box.addItem(name)
+        combo_box.currentIndex = min(chosen, len(names) - 1)
+        combo_box.blockSignals(was)
+
+    def _start(self, node: Any) -> None:
+        with told_to_people():
+            try:
+                entries = dicom_entries(node, getattr(slicer, "dicomDatabase", None))
+            except InputError:
+                start_geometry(node, {})
+                raise
+            start_geometry(node, entries)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change the geometry, and show what became of it, the problem too."""
+        with contextlib.suppress(InputError):  # it stands in the section's message, see `_problem`
+            change()
+        self._panel.geometry_changed()
+
+    def _on_value(self, field: str, value: float) -> None:
+        node, (name, place) = self.node, _FIELDS[field]
+        if node is None:
+            return
+        if place is None:
+            self._change(lambda: set_entry(node, name, value))
+            return
+        entry = entries_of(node).get(name)
+        both = list(entry.value) if entry is not None else [value, value]  # square pixels until told otherwise
+        both[place] = value
+        self._change(lambda: set_entry(node, name, both))
+
+    def _on_projection(self, index: int) -> None:
+        if self.node is not None:
+            self._change(lambda: set_entry(self.node, "view", _PROJECTIONS[index]))
+
+    def _on_typical(self) -> None:
+        self._change(lambda: fill_in_typical_values(self.node))
+
+    def _on_read_dicom(self) -> None:
+        self._start(self.node)
+        self._panel.geometry_changed()
+
+    def _on_file(self, path: str) -> None:
+        if not path or self.node is None:
+            return
+        with told_to_people():
+            read_geometry(self.node, path)
+        self._panel.geometry_changed()
+
+
+def set_quietly(widget: Any, name: str, value: Any) -> None:
+    """Set a property without the signal that would take it for the user's."""
+    was = widget.blockSignals(True)
+    setattr(widget, name, value)
+    widget.blockSignals(was)
