@@ -135,6 +135,19 @@ def test_more_photons_keep_the_pose_and_lessen_the_noise() -> None:
     assert noise[0] == pytest.approx(10 * noise[1], rel=0.4)  # deviations from 81 pixels are good to 8 %; five of them
 
 
+def test_a_realistic_xray_is_of_the_same_pose_bone_bright_and_never_in_photons() -> None:
+    ct = blob_ct(0)
+    clean, real = (simulated_case(ct, "ct.nii.gz", 0, 0, realistic=realistic) for realistic in (False, True))
+    np.testing.assert_array_equal(clean.true.matrix, real.true.matrix)
+    assert real.radiograph.polarity is Polarity.BRIGHT
+    pixels = real.radiograph.pixels
+    assert pixels.max() < 2
+    again = simulated_case(ct, "ct.nii.gz", 0, 0, realistic=True)
+    np.testing.assert_array_equal(again.radiograph.pixels, pixels)
+    seen = -np.log(clean.radiograph.pixels[100:156, 100:156] / PHOTONS)
+    assert 0.05 < np.corrcoef(pixels[100:156, 100:156].ravel(), seen.ravel())[0, 1] < 0.98
+
+
 # --- running it
 
 
@@ -230,6 +243,7 @@ def test_a_scheduler_without_dask_is_told_with_what_to_install(ct_paths, monkeyp
         ({"methods": ["gradient", "gradient"]}, "named twice"),
         ({"seed": -1}, "seed"),
         ({"photons": 0.0}, "photons"),
+        ({"methods": ["learned"], "weights": "absent.safetensors"}, r"absent\.safetensors: there are no weights"),
     ],
 )
 def test_bad_arguments_are_told_before_any_work(ct_paths, monkeypatch, changes, message) -> None:

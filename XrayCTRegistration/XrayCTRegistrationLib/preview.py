@@ -13,7 +13,8 @@ from .geometry import Pose, XrayView
 from .levels import Problem
 from .overlay import edge_view, edges, overlay_projector
 from .projector import Projector
-from .registration import Settings, problem_of, similarity_at, torch_on_one_thread
+from .registration import Settings, problem_of, similarity_at
+from .threads import torch_on_one_thread
 from .volume import Volume, prepared
 from .xray import Polarity, Radiograph
 

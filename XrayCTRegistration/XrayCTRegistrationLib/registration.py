@@ -1,6 +1,6 @@
 """The registration pipeline, as a stepper.
 
-    initial pose -> global search | CMA-ES -> Levenberg-Marquardt at full resolution -> report with a confidence
+    initial pose -> global search | learned similarity | CMA-ES -> Levenberg-Marquardt at full resolution -> report
 
 `registration_steps` yields a state after every short step; `register` runs it to its end.
 """
@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +21,14 @@ from .confidence import Confidence, confidence
 from .errors import InputError
 from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
-from .projector import device_for, warm_up
+from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_robustly
 from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import matched_polarity
 from .similarity import similarity
 from .state import RegistrationState, Steps, finished, reported
+from .threads import torch_on_one_thread
 from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
 from .xray import Polarity, Radiograph, XrayImage, xray_image
 
@@ -41,15 +43,18 @@ class Settings:
     """How to register.
 
     method: "auto" (global search, then gradient), "search" (the search alone, at its own resolution), "cmaes" (CMA-ES
-        from the start, then gradient) or "gradient" (descent from the start).
+        from the start, then gradient), "gradient" (descent from the start), "learned" (descent on the learned
+        similarity from the start) or "learned+cmaes" (that, then as "cmaes"; the seed's own pipeline).
     search: how far from the start the global search looks; None: near a start that was given, far from the centre.
     polarity: None asks the file's tags, then the CT.
+    weights: of the learned similarity; those in the module's Resources/Models unless given.
     device: "auto", "cpu", "cuda". seed: same seed, same machine, same result.
     """
 
     method: str = "auto"
     search: SearchRange | None = None
     polarity: Polarity | None = None
+    weights: Path | None = None
     device: str = "auto"
     seed: int = 0
 
@@ -151,6 +156,15 @@ def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Non
     outcome.pose, _ = yield from cmaes(problem, outcome.pose, settings.seed)
 
 
+def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+    # Imported here: a registration without it needs neither the networks nor safetensors.
+    from .networks.weights import load_network, shipped_weights
+    from .search.learned import learned_descent
+
+    network = load_network(settings.weights or shipped_weights())
+    outcome.pose = yield from learned_descent(problem, network, outcome.pose)
+
+
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
     """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them. Where it leaves
     the range of the search, the image does not hold the pose, and the pose stays as it was."""
@@ -172,6 +186,8 @@ METHODS: dict[str, dict[str, _Stage]] = {
     "search": {"search": _search},
     "cmaes": {"CMA-ES": _cmaes, "gradient": _gradient},
     "gradient": {"gradient": _gradient},
+    "learned": {"learned": _learned},
+    "learned+cmaes": {"learned": _learned, "CMA-ES": _cmaes, "gradient": _gradient},
 }
 
 
@@ -259,19 +275,6 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
         polarities=polarities,
         seconds=outcome.seconds,
     )
-
-
-@contextlib.contextmanager
-def torch_on_one_thread() -> Iterator[None]:
-    """Torch's share of the work is small images; its threads and those of the CPU projector would wait for each
-    other, which made a registration many times slower on two busy cores."""
-    warm_up()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def similarity_at(level: Level, pose: Pose) -> float:

@@ -18,6 +18,7 @@ from .demo import demo
 from .evaluate import evaluate
 from .register import register
 from .simulate import simulate
+from .train import adapt, train
 
 _BAD_INPUT, _INTERRUPTED = 2, 130  # 130 is what shells report for a program stopped by Ctrl-C
 
@@ -64,7 +65,7 @@ app = typer.Typer(
     "Files are in patient coordinates as DICOM has them (LPS), lengths in millimetres, angles in degrees. "
     "Start with: xrayct demo",
 )
-for _command in (demo, register, simulate, evaluate):
+for _command in (demo, register, simulate, evaluate, train, adapt):
     app.command()(_command)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import console, facts, files_fact, progress_bars, say, waiting
-from .options import METHOD_HELP, OUTPUT, RUN, SEARCH, Device, DeviceOption, Method, SeedOption
+from .options import METHOD_HELP, OUTPUT, RUN, SEARCH, Device, DeviceOption, Method, SeedOption, WeightsOption
 from .output import writable_folder
 
 _FILES = ("cases.csv", "summary.csv", "summary.md", "success.png")
@@ -51,6 +51,16 @@ def evaluate(
             rich_help_panel=SEARCH,
         ),
     ] = None,
+    weights: WeightsOption = None,
+    realistic: Annotated[
+        bool,
+        typer.Option(
+            "--realistic",
+            help="Degrade the X-rays: scatter, noise, beam hardening, blur, contrast, tools, collimation, and a fifth "
+            "of the image hidden. --photons does not count then.",
+            rich_help_panel=_CASES,
+        ),
+    ] = False,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
     scheduler: Annotated[
@@ -106,7 +116,9 @@ def evaluate(
             bars.update(task, advance=1, detail=f"{of_case[0].ct} case {of_case[0].case}: mTRE {errors} mm")
 
         try:
-            results = runner.evaluate(cts, cases, methods, seed, photons, device.value, scheduler, on_case=done)
+            results = runner.evaluate(
+                cts, cases, methods, seed, photons, device.value, scheduler, weights, realistic, on_case=done
+            )
         except KeyboardInterrupt:
             if not rows:
                 raise

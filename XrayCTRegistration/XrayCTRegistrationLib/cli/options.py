@@ -18,6 +18,8 @@ class Method(str, Enum):
     SEARCH = "search"
     CMAES = "cmaes"
     GRADIENT = "gradient"
+    LEARNED = "learned"
+    LEARNED_CMAES = "learned+cmaes"
 
 
 class Device(str, Enum):
@@ -28,7 +30,8 @@ class Device(str, Enum):
 
 METHOD_HELP = (
     "auto: search for the pose from afar, then refine. search: the search alone. cmaes: a search nearby (some 20 mm), "
-    "then refine. gradient: refine a start that is already close."
+    "then refine. gradient: refine a start that is already close. learned: descend on the learned similarity alone. "
+    "learned+cmaes: that, then as cmaes."
 )
 
 CtArgument = Annotated[
@@ -39,6 +42,15 @@ CtArgument = Annotated[
 ]
 DeviceOption = Annotated[
     Device, typer.Option(help="Where to compute. auto takes a CUDA GPU if there is one.", rich_help_panel=RUN)
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SAFETENSORS",
+        help="Weights for the learned methods, as xrayct train and adapt write them.",
+        show_default="Resources/Models/dual-branch.safetensors of the module",
+        rich_help_panel=SEARCH,
+    ),
 ]
 SeedOption = Annotated[
     int,

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, say, waiting
-from .options import METHOD_HELP, OUTPUT, SEARCH, CtArgument, Device, DeviceOption, Method, SeedOption
+from .options import METHOD_HELP, OUTPUT, SEARCH, CtArgument, Device, DeviceOption, Method, SeedOption, WeightsOption
 from .output import writable_folder
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def register(
         ),
     ] = None,
     method: Annotated[Method, typer.Option(help=METHOD_HELP, rich_help_panel=SEARCH)] = Method.AUTO,
+    weights: WeightsOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
     output: Annotated[
@@ -135,7 +136,9 @@ def register(
     if search_depth is not None:
         span = replace(span, depth_mm=search_depth)
     chosen = None if polarity is PolarityChoice.AUTO else Polarity(polarity.value)
-    settings = Settings(method=method.value, search=span, polarity=chosen, device=device.value, seed=seed)
+    settings = Settings(
+        method=method.value, search=span, polarity=chosen, weights=weights, device=device.value, seed=seed
+    )
     inputs = read_inputs(ct, xrays, geometry, mask or [])
     start = given or centered(inputs.ct, inputs.views)
     result = registered(inputs, start, settings, init, folder)

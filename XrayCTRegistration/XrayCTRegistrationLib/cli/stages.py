@@ -13,6 +13,7 @@ Result = TypeVar("Result")
 _NAMES = {
     "prepare": "Preparing CT and X-rays",
     "search": "Searching for the pose",
+    "learned": "Descending on the learned similarity",
     "CMA-ES": "Searching nearby (CMA-ES)",
     "gradient": "Refining",
     "report": "Judging the result",

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, view_from_carm
+from ..realism import HARD, degraded
 from ..registration import centered
 from ..simulation import detector_counts, line_integrals
 from ..volume import Volume
@@ -32,6 +33,7 @@ class _Draw(IntEnum):
 
     POSE = 0
     NOISE = 1
+    REALISM = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +58,27 @@ def protocol_view() -> XrayView:
     return view_from_carm(_CARM, "the evaluation's C-arm")
 
 
-def simulated_case(ct: Volume, name: str, number: int, seed: int, photons: float = PHOTONS) -> Case:
+def simulated_case(
+    ct: Volume, name: str, number: int, seed: int, photons: float = PHOTONS, realistic: bool = False
+) -> Case:
     """Case `number` of a CT in Hounsfield units; it depends on nothing but the arguments, on any machine.
 
     name: of the CT's file, part of the random seed. photons: see `detector_counts`; the X-ray holds photon counts.
-    Raises InputError for a negative seed or too few photons.
+    realistic: whether the X-ray goes through all of `realism.HARD` instead, as an image of unknown contrast, bone
+    bright. Raises InputError for a negative seed or too few photons.
     """
     if photons < 1:
         raise InputError(f"The X-rays cannot be simulated with {photons:g} photons a pixel. Give at least one.")
     view = protocol_view()
     start = centered(ct, [view])
     true = random_motion(view, name, number, seed) @ start
-    counts = detector_counts(line_integrals(ct, view, true), photons, _generator(name, number, seed, _Draw.NOISE))
-    radiograph = Radiograph(counts, f"the simulated X-ray of {name}, case {number}", Polarity.DARK)
+    integrals, where = line_integrals(ct, view, true), f"the simulated X-ray of {name}, case {number}"
+    if realistic:
+        image, weights = degraded(integrals, _generator(name, number, seed, _Draw.REALISM), HARD)
+        radiograph = Radiograph(np.where(weights > 0, image, image.max()), where, Polarity.BRIGHT)
+    else:
+        counts = detector_counts(integrals, photons, _generator(name, number, seed, _Draw.NOISE))
+        radiograph = Radiograph(counts, where, Polarity.DARK)
     return Case(name, number, view, start, true, radiograph)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.volumes import read_ct
 from ..metrics import bone_points, pose_error
+from ..networks.weights import load_network, shipped_weights
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
 from ..volume import Volume
@@ -65,6 +66,8 @@ class _Task:
     seed: int
     photons: float
     device: str
+    weights: str | None
+    realistic: bool
 
 
 def evaluate(
@@ -75,6 +78,8 @@ def evaluate(
     photons: float = PHOTONS,
     device: str = "auto",
     scheduler: str | None = None,
+    weights: str | Path | None = None,
+    realistic: bool = False,
     on_case: Callable[[list[CaseResult]], None] | None = None,
 ) -> list[CaseResult]:
     """Simulate `cases` X-rays of every CT, register each with every method, and measure the errors.
@@ -83,12 +88,13 @@ def evaluate(
     `detector_counts`. device: see `projector_for`. scheduler: address of a Dask scheduler (tcp://host:port) to spread
     the cases over its workers, which need this package and the CTs under the same paths; start them as
     processes with one thread each (`dask worker ADDRESS --nthreads 1`). on_case: called with the rows of every finished
-    case, in the order they finish.
+    case, in the order they finish. weights: of the learned similarity, see `Settings`. realistic: whether the X-rays
+    are degraded as those of an operating room are, see `simulated_case`.
 
     Returns the rows sorted by CT, case and method ("start" first), in the order given; but for the seconds they are the
     same with and without a cluster of like machines. Raises InputError before any work when an argument cannot be used.
     """
-    tasks = _tasks(ct_paths, cases, methods, seed, photons, device)
+    tasks = _tasks(ct_paths, cases, methods, seed, photons, device, weights, realistic)
     rows: dict[_Task, list[CaseResult]] = {}
     for task, of_task in _in_turn(tasks) if scheduler is None else _on_cluster(tasks, scheduler):
         rows[task] = of_task
@@ -98,7 +104,14 @@ def evaluate(
 
 
 def _tasks(
-    ct_paths: Sequence[str | Path], cases: int, methods: Sequence[str], seed: int, photons: float, device: str
+    ct_paths: Sequence[str | Path],
+    cases: int,
+    methods: Sequence[str],
+    seed: int,
+    photons: float,
+    device: str,
+    weights: str | Path | None,
+    realistic: bool,
 ) -> list[_Task]:
     paths = [Path(path).resolve() for path in ct_paths]
     for given, path in zip(ct_paths, paths):
@@ -117,7 +130,11 @@ def _tasks(
         raise InputError(f"A method is named twice in {', '.join(methods)}. Name each once.")
     if seed < 0 or photons < 1:
         raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
-    return [_Task(str(path), n, tuple(methods), seed, photons, device) for path in paths for n in range(cases)]
+    weights = None if weights is None else str(Path(weights).resolve())
+    if any(method.startswith("learned") for method in methods):
+        load_network(Path(weights) if weights else shipped_weights())  # raises where they cannot be used
+    shared = (tuple(methods), seed, photons, device, weights, realistic)
+    return [_Task(str(path), n, *shared) for path in paths for n in range(cases)]
 
 
 def _in_turn(tasks: list[_Task]) -> Iterator[tuple[_Task, list[CaseResult]]]:
@@ -195,7 +212,7 @@ def _rows(task: _Task) -> list[CaseResult]:
     path = Path(task.ct_path)
     with _one_at_a_time:
         ct, points = _ct_with_targets(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
-        case = simulated_case(ct, path.name, task.number, task.seed, task.photons)
+        case = simulated_case(ct, path.name, task.number, task.seed, task.photons, task.realistic)
         results = {method: _registered(ct, case, method, task) for method in task.methods}
     rows: list[CaseResult] = []
     for method, (result, seconds) in results.items():
@@ -210,7 +227,8 @@ def _rows(task: _Task) -> list[CaseResult]:
 
 def _registered(ct: Volume, case: Case, method: str, task: _Task) -> tuple[RegistrationResult, float]:
     """The result of one method, and its wall time in seconds."""
-    settings = Settings(method=method, search=SearchRange(), device=task.device, seed=task.seed)
+    weights = Path(task.weights) if task.weights else None
+    settings = Settings(method=method, search=SearchRange(), weights=weights, device=task.device, seed=task.seed)
     clock = time.perf_counter()
     try:
         result = register(ct, [case.radiograph], [case.view], case.start, settings)

@@ -1,0 +1,166 @@
+"""The registration's stage `learned`, and how convexity is measured."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.evaluation import convexity as measuring
+from XrayCTRegistrationLib.evaluation.protocol import protocol_view
+from XrayCTRegistrationLib.geometry import Pose, XrayView
+from XrayCTRegistrationLib.metrics import bone_points, mtre_mm
+from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork
+from XrayCTRegistrationLib.networks.weights import network_named, save_weights
+from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.registration import Settings, centered, problem_of, register, registration_steps
+from XrayCTRegistrationLib.search import learned
+from XrayCTRegistrationLib.simulation import line_integrals
+from XrayCTRegistrationLib.state import finished
+from XrayCTRegistrationLib.training.samples import training_view
+from XrayCTRegistrationLib.xray import Polarity, Radiograph
+
+_TWIST = np.array([0.06, -0.05, 0.08, 6.0, -8.0, 5.0])
+
+
+class Correlation(SimilarityNetwork):
+    """A network that needs no training: minus the correlation of X-ray and DRR."""
+
+    name, version = "correlation", 1
+
+    def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
+        return Compared(1 - (fixed * moving).mean(dim=(1, 2, 3)), ((fixed, moving),))
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A spine, its X-ray at the pose where it is centred, and a start that stands off by 8 degrees and 11 mm."""
+    ct, view = synthetic_spine(4, 3.0), protocol_view()
+    true = centered(ct, [view])
+    radiograph = Radiograph(np.exp(-line_integrals(ct, view, true, 3.0)), "x.png", Polarity.DARK)
+    return ct, view, radiograph, true, true.moved(_TWIST, true.apply(ct.center))
+
+
+def _problem(case, start: Pose):
+    ct, view, radiograph, _, _ = case
+    return problem_of(ct, [radiograph], [view], start, Settings(device="cpu"))[0]
+
+
+def test_a_descent_on_a_similarity_that_knows_the_way_ends_at_the_truth(case):
+    ct, _, _, true, start = case
+    states = []
+    steps = learned.learned_descent(_problem(case, start), Correlation(), start)
+    while True:
+        try:
+            states.append(next(steps))
+        except StopIteration as end:
+            pose = end.value
+            break
+    points = bone_points(ct)
+    assert mtre_mm(points, start, true) > 8
+    assert mtre_mm(points, pose, true) < 3  # correlation on pixels of 2.2 mm hardly sees the depth
+    assert {state.stage for state in states} == {"learned"}
+    assert [state.progress for state in states] == sorted(state.progress for state in states)
+    assert all(math.isclose(state.similarity, -1) for state in states)  # its value is no correlation to be shown
+
+
+def test_the_protocols_xray_is_seen_as_in_training(case):
+    _, view, _, _, start = case
+    window = learned.learned_view(view)
+    expected = training_view(learned.WINDOW_PX)
+    np.testing.assert_allclose(window.pixel_to_world, expected.pixel_to_world, atol=0.05)  # 141.3 is rounded
+    image = _problem(case, start).images[0]
+    seen, share = learned._resampled(image, view, expected)
+    np.testing.assert_allclose(seen, image.line_integrals.reshape(64, 4, 64, 4).mean(axis=(1, 3)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(share, 1, atol=1e-6)
+
+
+def test_a_mirrored_fine_and_off_centre_detector_gives_the_same_window(case):
+    """The same X-ray on a detector of half the pixel size, mirrored, and with its isocentre off the middle."""
+    ct, view, _, true, _ = case
+    flip = np.diag([-0.5, 0.5, 1.0, 1.0])
+    flip[:2, 3] = 275.25, -0.25 - 20
+    other = XrayView(view.source, view.pixel_to_world @ flip, (552, 552), view.isocenter)
+    images = []
+    for one in (view, other):
+        integrals = line_integrals(ct, one, true, 3.0)
+        image = problem_of(ct, [Radiograph(integrals, "x", Polarity.BRIGHT)], [one], true, Settings(device="cpu"))[
+            0
+        ].images
+        window = learned.learned_view(one)
+        seen, share = learned._resampled(image[0], one, window)
+        assert share[8:-8, 8:-8].min() > 0.99
+        seen = seen * (integrals.max() - integrals.min()) + integrals.min()
+        images.append(seen if one is view else seen[:, ::-1])
+    np.testing.assert_allclose(images[0][8:-8, 8:-8], images[1][8:-8, 8:-8], atol=0.05 * images[0].max())
+
+
+def test_out_of_gpu_memory_the_descent_goes_on_with_the_cpu_from_where_it_is(case, monkeypatch, caplog):
+    _, _, _, true, start = case
+    original, calls = learned._value_and_way, []
+
+    def scarce(network, scene, pose, isocenter):
+        calls.append(pose)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(network, scene, pose, isocenter)
+
+    monkeypatch.setattr(learned, "_value_and_way", scarce)
+    with caplog.at_level(logging.WARNING):
+        pose = finished(learned.learned_descent(_problem(case, start), Correlation(), start))
+    assert "goes on with the CPU" in caplog.text
+    assert calls[2] is not start
+    assert len(calls) > 8
+    assert mtre_mm(bone_points(case[0]), pose, true) < 3
+
+
+def test_the_method_learned_runs_from_weights_and_keeps_a_rigid_pose(case, tmp_path):
+    ct, view, radiograph, _, start = case
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_weights(tmp_path / "w.safetensors", network_named("sopi"), {})
+    settings = Settings(method="learned", weights=tmp_path / "w.safetensors", device="cpu")
+    result = register(ct, [radiograph], [view], start, settings)
+    assert set(result.seconds) == {"prepare", "learned", "report"}
+    assert np.isfinite(result.pose.matrix).all()
+
+
+def test_missing_weights_end_the_registration_with_an_input_error(case, tmp_path):
+    ct, view, radiograph, _, start = case
+    settings = Settings(method="learned+cmaes", weights=tmp_path / "none.safetensors", device="cpu")
+    steps = registration_steps(ct, [radiograph], [view], start, settings)
+    with pytest.raises(InputError, match=r"none\.safetensors"):
+        finished(steps)
+
+
+def test_an_xray_that_does_not_reach_the_isocentre_is_an_input_error(case):
+    ct, view, _, true, start = case
+    corner = view.cropped((0, 0), (100, 30))
+    radiograph = Radiograph(line_integrals(ct, corner, true, 3.0), "corner.png", Polarity.BRIGHT)
+    problem = problem_of(ct, [radiograph], [corner], start, Settings(device="cpu"))[0]
+    with pytest.raises(InputError, match="next to nothing about their isocentre"):
+        finished(learned.learned_descent(problem, Correlation(), start))
+
+
+def test_convexity_is_one_for_a_similarity_that_points_to_the_truth(monkeypatch, tmp_path):
+    def oracle(network, moving, batch):
+        _, _, geodesic = original(network, moving, batch)
+        return None, geodesic * torch.tensor([2.0, 2, 2, -1, -1, -1], dtype=geodesic.dtype), geodesic
+
+    original = measuring.pose_directions
+    monkeypatch.setattr(measuring, "pose_directions", oracle)
+    monkeypatch.setattr(measuring, "read_ct", lambda path: synthetic_spine(1, 4.0))
+    rows = measuring.convexity(Correlation(), [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], cases=20)
+    assert {row.ct for row in rows} == {"all", "a.nii.gz", "b.nii.gz"}
+    for ct, cases in (("all", 40), ("a.nii.gz", 20)):
+        for part, cosine in (("rotation", 1.0), ("translation", -1.0)):
+            chosen = [row for row in rows if (row.ct, row.part) == (ct, part)]
+            assert sum(row.cases for row in chosen) == cases
+            assert all(row.mean == pytest.approx(cosine) for row in chosen)
+    pytest.importorskip("matplotlib")
+    measuring.write_convexity(tmp_path, rows)
+    assert (tmp_path / "convexity.png").read_bytes().startswith(b"\x89PNG")
+    assert "| correlation | all | rotation, by degrees | 1.00 ± 0.00" in (tmp_path / "convexity.md").read_text()

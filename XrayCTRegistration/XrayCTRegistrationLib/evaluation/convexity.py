@@ -1,0 +1,143 @@
+"""How convex a learned similarity is: whether it points to the truth, by the distance from it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..io.poses import replacing
+from ..io.volumes import read_ct
+from ..losses import cosines
+from ..networks.interface import SimilarityNetwork, moving_volume
+from ..realism import CLEAN, Realism
+from ..threads import torch_on_one_thread
+from ..training.anatomy import anatomy_of
+from ..training.objective import pose_directions
+from ..training.samples import sampled_batch, training_view
+from ..volume import prepared
+
+_EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, np.inf)  # degrees, and millimetres
+_AT_ONCE, _IMAGE_PX, _VOXEL_MM = 16, 64, 4.0
+
+
+@dataclass(frozen=True)
+class ConvexityRow:
+    """One bin. part: "rotation" (distances in degrees) or "translation" (mm of the isocentre). least, most: the
+    distances it holds. cases: in it. mean, deviation, least_of_9_in_10: of the cosines between the network's descent
+    direction and the way to the truth."""
+
+    network: str
+    ct: str
+    part: str
+    least: float
+    most: float
+    cases: int
+    mean: float
+    deviation: float
+    least_of_9_in_10: float
+
+
+def convexity(
+    network: SimilarityNetwork, ct_paths: Sequence[Path], cases: int, seed: int = 0, realism: Realism = CLEAN
+) -> list[ConvexityRow]:
+    """Rows for each CT and for all together, over `cases` X-rays per CT of the training's distribution of poses.
+
+    A tenth of the cosines of a bin lie below least_of_9_in_10. Bins that no case fell into are left out.
+    """
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    view = training_view(_IMAGE_PX)
+    with torch_on_one_thread():
+        for path in ct_paths:
+            ct = prepared(read_ct(path))
+            factors = tuple(max(1, round(2.0 / float(spacing))) for spacing in ct.spacing_mm)
+            anatomy = anatomy_of(Path(path).name, ct.downsampled(factors), _VOXEL_MM, False, torch.device("cpu"))
+            with torch.no_grad():
+                moving = moving_volume(network, anatomy.moving)
+            parts = []
+            for first in range(0, cases, _AT_ONCE):
+                numbers = range(first, min(first + _AT_ONCE, cases))
+                generators = [np.random.default_rng([seed, number, *anatomy.name.encode()]) for number in numbers]
+                batch = sampled_batch(anatomy, view, generators, realism)
+                _, ways, geodesic = pose_directions(network, moving, batch)
+                parts.append((cosines(ways, geodesic).cpu().numpy(), _distances(geodesic)))
+            found[anatomy.name] = tuple(np.concatenate(arrays) for arrays in zip(*parts))
+    everything = tuple(np.concatenate(arrays) for arrays in zip(*found.values()))
+    together = {"all": everything, **found} if len(found) > 1 else found
+    return [row for name, arrays in together.items() for row in _rows(network.name, name, *arrays)]
+
+
+def _distances(geodesic: torch.Tensor) -> np.ndarray:
+    """(B, 2) degrees and millimetres."""
+    turn, shift = (part.norm(dim=1).cpu().numpy() for part in geodesic.split(3, dim=1))
+    return np.stack([np.degrees(turn), shift], axis=1)
+
+
+def _rows(network: str, ct: str, found: np.ndarray, distances: np.ndarray) -> list[ConvexityRow]:
+    rows = []
+    for index, part in enumerate(("rotation", "translation")):
+        for least, most in pairwise(_EDGES):
+            inside = found[(distances[:, index] >= least) & (distances[:, index] < most), index]
+            if len(inside):
+                figures = (float(inside.mean()), float(inside.std()), float(np.quantile(inside, 0.1)))
+                rows.append(ConvexityRow(network, ct, part, least, most, len(inside), *figures))
+    return rows
+
+
+def convexity_markdown(rows: Sequence[ConvexityRow]) -> str:
+    """The rows as a Markdown table: a line per network, CT and part, a column per bin."""
+    bins = [f"{least:g}-{most:g}" if np.isfinite(most) else f"{least:g}+" for least, most in pairwise(_EDGES)]
+    lines = ["| network | CT | cosine of | " + " | ".join(bins) + " |", "| --- | --- | --- |" + " ---: |" * len(bins)]
+    for key in dict.fromkeys((row.network, row.ct, row.part) for row in rows):
+        of_key = {row.least: row for row in rows if (row.network, row.ct, row.part) == key}
+        cells = [_cell(of_key[least]) if least in of_key else "" for least in _EDGES[:-1]]
+        unit = "rotation, by degrees" if key[2] == "rotation" else "translation, by mm"
+        lines.append("| " + " | ".join([key[0], key[1], unit, *cells]) + " |")
+    return "\n".join([*lines, "", "Mean ± standard deviation (cases) of the cosine to the way to the truth.", ""])
+
+
+def _cell(row: ConvexityRow) -> str:
+    return f"{row.mean:.2f} ± {row.deviation:.2f} ({row.cases})"
+
+
+def write_convexity(folder: Path, rows: Sequence[ConvexityRow]) -> None:
+    """Write convexity.csv, convexity.md and convexity.png into a folder. Raises InputError without matplotlib."""
+    with replacing(folder / "convexity.csv") as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(ConvexityRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    with replacing(folder / "convexity.md") as unfinished:
+        unfinished.write_text(convexity_markdown(rows), encoding="utf-8")
+    _write_plot(folder / "convexity.png", rows)
+
+
+def _write_plot(path: Path, rows: Sequence[ConvexityRow]) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError(
+            f"{path}: the plot needs matplotlib, which is not installed. Install XrayCTRegistration[evaluation]."
+        ) from None
+    figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
+    ct = rows[0].ct  # all of them together, where there are several
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, part, unit in zip(panels, ("rotation", "translation"), ("degrees", "mm")):
+        for network in dict.fromkeys(row.network for row in rows):
+            chosen = [row for row in rows if (row.network, row.ct, row.part) == (network, ct, part)]
+            names = [f"{row.least:g}-{row.most:g}" if np.isfinite(row.most) else f"{row.least:g}+" for row in chosen]
+            means, low = (np.array([getattr(row, name) for row in chosen]) for name in ("mean", "least_of_9_in_10"))
+            (line,) = panel.plot(names, means, "o-", label=network)
+            panel.plot(names, low, ":", color=line.get_color())
+        panel.axhline(0.8, color="0.7", linewidth=1)
+        panel.set(xlabel=f"{part} from the truth ({unit})", ylim=(-1, 1))
+        panel.grid(True, color="0.93")
+    figure.axes[0].set_ylabel("cosine to the way to the truth (dotted: tenth percentile)")
+    figure.axes[0].legend(loc="lower left")
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png")

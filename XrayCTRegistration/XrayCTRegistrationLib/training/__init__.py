@@ -1,0 +1,1 @@
+"""Training of the learned similarity: anatomies, poses, X-ray realism, and the trainer."""
