@@ -24,7 +24,7 @@ from ..networks.interface import (
     twist_gradient,
 )
 from ..networks.sopi import Sopi, guessed_pose
-from ..projector import VolumeTensor
+from ..projector import VolumeTensor, device_for
 from ..state import RegistrationState, Steps
 from ..xray import XrayImage
 
@@ -57,9 +57,8 @@ def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -
     from the same pose.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
-    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if problem.device == "auto" else problem.device
     yield RegistrationState("learned", 0.0, start, -1.0)
-    scene = _scene(problem, network, torch.device(wanted))
+    scene = _scene(problem, network, device_for(problem.device))
     pose = (
         guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter) if isinstance(network, Sopi) else start
     )
