@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from panel_case import LONGEST_S, PIXEL_MM, REFINE, choose_case
+from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, choose_case
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -64,6 +64,7 @@ def test_undo_and_redo_go_between_start_and_result(host):
 def test_cancel_keeps_the_best_pose_so_far_and_the_initial_pose(host):
     case = choose_case(host)
     before, worst = matrix(host), case.error_mm(pose(host))
+    host.ui.methodComboBox.currentText = SLOW
     start(host)
     host.wait(lambda: not np.allclose(matrix(host), before), LONGEST_S)
     session = host.panel.panel.register_section.session
@@ -83,7 +84,7 @@ def test_the_window_stays_alive_while_registering(host):
     import qt
 
     choose_case(host)
-    host.ui.methodComboBox.currentText = "CMA-ES nearby, then refine"  # which takes long enough to count
+    host.ui.methodComboBox.currentText = SLOW
     beats: list[float] = []
     timer = qt.QTimer()
     timer.interval = 10
@@ -104,6 +105,7 @@ def test_edges_move_while_registering(host):
     host.wait(lambda: overlay_node(case.xray_nodes[0]) is not None)
     host.idle(0.6)
     overlay = overlay_node(case.xray_nodes[0])
+    host.ui.methodComboBox.currentText = SLOW
     start(host)
     images = []
     while host.ui.registerButton.text == "Cancel":
