@@ -126,6 +126,7 @@ def test_search_starts_from_afar_and_can_be_refined(host):
 @pytest.mark.parametrize("which", ["ct", "xray", "pose"])
 def test_deleting_an_input_while_registering_ends_it_without_an_error(host, which):
     case = choose_case(host)
+    host.ui.methodComboBox.currentText = SLOW
     start(host)
     host.idle(0.2)
     nodes = {"ct": case.ct_node, "xray": case.xray_nodes[0], "pose": host.ui.poseSelector.currentNode()}
@@ -137,6 +138,7 @@ def test_deleting_an_input_while_registering_ends_it_without_an_error(host, whic
 
 def test_closing_the_scene_while_registering_ends_it_without_an_error(host):
     choose_case(host)
+    host.ui.methodComboBox.currentText = SLOW
     start(host)
     host.idle(0.2)
     host.scene.Clear(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from panel_case import LONGEST_S, PIXEL_MM, REFINE, add_case, choose_case
+from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, add_case, choose_case
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -153,6 +153,7 @@ def test_reloading_the_module_keeps_inputs_pose_and_result(host):
 def test_reloading_while_registering_stops_it_and_loses_no_pose(host):
     choose_case(host)
     node = host.ui.poseSelector.currentNode()
+    host.ui.methodComboBox.currentText = SLOW
     host.press(host.ui.registerButton)
     host.idle(0.3)
     slicer.util.reloadScriptedModule("XrayCTRegistration")
