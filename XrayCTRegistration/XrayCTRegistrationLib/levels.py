@@ -80,7 +80,7 @@ class Problem:
         return Level(projector, tuple(fixed))
 
     def _projector(self, voxel_mm: float) -> Projector:
-        factors = tuple(max(1, round(voxel_mm / float(spacing))) for spacing in self.attenuation.spacing_mm)
+        factors = self.attenuation.factors_to(voxel_mm)
         if factors not in self._projectors:
             self._projectors[factors] = projector_for(self.attenuation.downsampled(factors), self.device)
         return self._projectors[factors]

@@ -34,8 +34,7 @@ class PreviewCt:
     @classmethod
     def of(cls, ct: Volume, device: str = "auto") -> PreviewCt:
         body = prepared(ct)
-        factors = np.maximum(1, np.round(_VOXEL_MM / body.spacing_mm)).astype(int)
-        coarse = body.downsampled(tuple(int(factor) for factor in factors))
+        coarse = body.downsampled(body.factors_to(_VOXEL_MM))
         return cls(coarse, overlay_projector(coarse, device), device)
 
 

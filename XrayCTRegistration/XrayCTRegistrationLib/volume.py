@@ -68,6 +68,11 @@ class Volume:
         shift[:3, 3] = i0, j0, k0
         return Volume(self.array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1], self.ijk_to_world @ shift)
 
+    def factors_to(self, voxel_mm: float) -> tuple[int, int, int]:
+        """How many voxels (i, j, k) make blocks of about voxel_mm; one where the volume is coarser already."""
+        i, j, k = (max(1, round(voxel_mm / float(spacing))) for spacing in self.spacing_mm)
+        return i, j, k
+
     def downsampled(self, factors: tuple[int, int, int]) -> Volume:
         """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled with edges."""
         if tuple(factors) == (1, 1, 1):
@@ -137,11 +142,7 @@ def _times(size: tuple[int, int, int]) -> str:
 
 def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
     """Copies of the volume whose voxels are about as large as each of spacings_mm; never finer than the volume."""
-    levels = []
-    for spacing in spacings_mm:
-        factors = np.maximum(1, np.round(spacing / volume.spacing_mm)).astype(int)
-        levels.append(volume.downsampled(tuple(int(factor) for factor in factors)))
-    return levels
+    return [volume.downsampled(volume.factors_to(spacing)) for spacing in spacings_mm]
 
 
 def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import facts, files_fact, say, waiting
-from .options import OUTPUT, Device, DeviceOption, SeedOption
+from .options import Device, DeviceOption, SeedOption, output_folder
 from .output import published, writable_folder
 from .register import registered
 
@@ -31,7 +31,7 @@ def demo(
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the results.", rich_help_panel=OUTPUT),
+        output_folder("Folder for the results."),
     ] = Path("demo-output"),
 ) -> None:
     """Try everything out: make an X-ray at an unknown pose, register the CT to it, and compare with the truth.

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import console, facts, files_fact, progress_bars, say, waiting
-from .options import METHOD_HELP, OUTPUT, RUN, SEARCH, Device, DeviceOption, Method, SeedOption, WeightsOption
+from .options import METHOD_HELP, RUN, SEARCH, Device, DeviceOption, Method, SeedOption, WeightsOption, output_folder
 from .output import writable_folder
 
 _FILES = ("cases.csv", "summary.csv", "summary.md", "success.png")
@@ -74,13 +74,7 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for the tables (CSV, Markdown) and the plot.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for the tables (CSV, Markdown) and the plot."),
     ] = Path("xrayct-evaluation"),
 ) -> None:
     """Measure how often and how exactly registration finds a known pose.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,13 @@ CtArgument = Annotated[
         metavar="CT", help="The CT: a NIfTI, NRRD or MetaImage file, or the folder with the DICOM slices of one series."
     ),
 ]
+
+
+def output_folder(help: str) -> Any:
+    """The option --output of a command."""
+    return typer.Option("--output", "-o", metavar="FOLDER", help=help, rich_help_panel=OUTPUT)
+
+
 DeviceOption = Annotated[
     Device, typer.Option(help="Where to compute. auto takes a CUDA GPU if there is one.", rich_help_panel=RUN)
 ]

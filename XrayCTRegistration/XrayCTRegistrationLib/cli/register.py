@@ -11,7 +11,17 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, say, waiting
-from .options import METHOD_HELP, OUTPUT, SEARCH, CtArgument, Device, DeviceOption, Method, SeedOption, WeightsOption
+from .options import (
+    METHOD_HELP,
+    SEARCH,
+    CtArgument,
+    Device,
+    DeviceOption,
+    Method,
+    SeedOption,
+    WeightsOption,
+    output_folder,
+)
 from .output import writable_folder
 
 if TYPE_CHECKING:
@@ -103,13 +113,7 @@ def register(
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for pose.tfm, report.json, overlay.png and scene.mrb.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for pose.tfm, report.json, overlay.png and scene.mrb."),
     ] = Path("xrayct-output"),
 ) -> None:
     """Find the pose of a CT that matches one or more X-rays.

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, waiting
-from .options import OUTPUT, CtArgument, SeedOption
+from .options import CtArgument, SeedOption, output_folder
 from .output import published, writable_folder
 
 _FILES = ("geometry.json", "pose.tfm", "xray.png")
@@ -69,13 +69,7 @@ def simulate(
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for xray.png, geometry.json and pose.tfm.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for xray.png, geometry.json and pose.tfm."),
     ] = Path("xrayct-simulated"),
 ) -> None:
     """Make the X-ray that a C-arm would take of a CT.

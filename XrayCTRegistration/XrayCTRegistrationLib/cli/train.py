@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, progress_bars, say, waiting
-from .options import OUTPUT, RUN, CtArgument, Device, DeviceOption, SeedOption
+from .options import RUN, CtArgument, Device, DeviceOption, SeedOption, output_folder
 from .output import writable_folder
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ def train(
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for checkpoint, weights, log and plot.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for checkpoint, weights, log and plot."),
     ] = Path("xrayct-training"),
 ) -> None:
     """Train the learned similarity on simulated X-rays of CTs.
@@ -133,13 +127,7 @@ def adapt(
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for checkpoint, weights, log and plot.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for checkpoint, weights, log and plot."),
     ] = Path("xrayct-adapted"),
 ) -> None:
     """Adapt trained weights to one patient before surgery, with simulated X-rays of that CT alone.

@@ -56,7 +56,7 @@ def convexity(
     with torch_on_one_thread():
         for path in ct_paths:
             ct = prepared(read_ct(path))
-            factors = tuple(max(1, round(2.0 / float(spacing))) for spacing in ct.spacing_mm)
+            factors = ct.factors_to(2.0)
             anatomy = anatomy_of(Path(path).name, ct.downsampled(factors), _VOXEL_MM, False, torch.device("cpu"))
             with torch.no_grad():
                 moving = moving_volume(network, anatomy.moving)

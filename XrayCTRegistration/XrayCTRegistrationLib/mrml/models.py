@@ -94,8 +94,7 @@ def _bone_surface(ct: Volume) -> Any:
     import vtk
 
     body = prepared(ct)
-    factors = np.maximum(1, np.round(_BONE_VOXEL_MM / body.spacing_mm)).astype(int)
-    coarse = body.downsampled(tuple(int(factor) for factor in factors))
+    coarse = body.downsampled(body.factors_to(_BONE_VOXEL_MM))
     surface = vtk.vtkFlyingEdges3D()
     surface.SetInputData(vtk_image(np.pad(coarse.array, 1, constant_values=-1000.0)))
     surface.SetValue(0, BONE_HU)

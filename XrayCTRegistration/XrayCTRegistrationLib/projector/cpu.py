@@ -17,7 +17,7 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from .compiled_code import is_kept, kept_on_disk
-from .kernels import StoredVolume, checked_size, quantisation
+from .kernels import StoredVolume, checked_size, quantised_values
 from .march import compiled_march
 
 _SLABS_A_THREAD = 4
@@ -173,10 +173,8 @@ class CpuKernels:
     device = torch.device("cpu")
 
     def quantised(self, padded: np.ndarray) -> StoredVolume:
-        size, scale = checked_size(padded.shape), quantisation(padded)
-        values = np.empty(size, np.uint16)
-        for plane, image in zip(values, padded):  # a plane at a time: no second copy in float
-            plane[:] = np.rint(image / scale)
+        size = checked_size(padded.shape)
+        values, scale = quantised_values(padded, np.uint16)
         return StoredVolume(values.reshape(1, -1), size, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:

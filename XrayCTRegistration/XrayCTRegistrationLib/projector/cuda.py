@@ -18,7 +18,7 @@ from numba import cuda, types
 from numpy import uint32
 
 from .compiled_code import kept_on_disk
-from .kernels import StoredVolume, checked_size, quantisation
+from .kernels import StoredVolume, checked_size, quantised_values
 from .march import compiled_march
 
 SIMULATED = cuda.config.ENABLE_CUDASIM  # kernels run in Python, on memory of the CPU: slow, but anywhere
@@ -165,10 +165,8 @@ class CudaKernels:
         self.device = device
 
     def quantised(self, padded: np.ndarray) -> StoredVolume:
-        size, scale = checked_size(padded.shape), quantisation(padded)
-        words = np.empty(size, np.uint32)
-        for plane, image in zip(words, padded):
-            plane[:] = np.rint(image / scale)
+        size = checked_size(padded.shape)
+        words, scale = quantised_values(padded, uint32)
         words = words.reshape(-1)
         words[:-1] |= words[1:] << np.uint32(16)  # the border's last voxel is zero, and has no neighbour
         tensor = torch.from_numpy(words.view(np.int32)).to(self.device)

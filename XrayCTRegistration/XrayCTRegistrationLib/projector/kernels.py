@@ -72,9 +72,16 @@ def checked_size(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return slices, rows, columns
 
 
-def quantisation(padded: np.ndarray) -> float:
-    """Attenuation per mm of one of 65535 steps up to the highest value; InputError where values are no attenuation."""
+def quantised_values(padded: np.ndarray, dtype: type[np.unsignedinteger]) -> tuple[np.ndarray, float]:
+    """A volume in 65535 steps up to its highest value, in integers of a type, and the attenuation per mm of one step.
+
+    Raises InputError for values that are no attenuation.
+    """
     highest = float(padded.max())
     if not (padded.min() >= 0 and np.isfinite(highest)):  # 16 bits would wrap around to something bright
         raise InputError("The volume holds negative or non-finite values: convert the CT to attenuation first.")
-    return highest / 65535 if highest > 0 else 1.0
+    scale = highest / 65535 if highest > 0 else 1.0
+    values = np.empty(padded.shape, dtype)
+    for plane, image in zip(values, padded):  # a plane at a time: no second copy in float
+        plane[:] = np.rint(image / scale)
+    return values, scale

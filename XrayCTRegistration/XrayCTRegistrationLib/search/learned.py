@@ -97,7 +97,7 @@ def _scene(problem: Problem, network: SimilarityNetwork, device: torch.device) -
             "The X-rays show next to nothing about their isocentre, where the learned similarity looks. Check the "
             "geometry's isocentre, or choose a method without it."
         )
-    factors = tuple(max(1, round(_VOXEL_MM / float(spacing))) for spacing in problem.attenuation.spacing_mm)
+    factors = problem.attenuation.factors_to(_VOXEL_MM)
     attenuation = VolumeTensor.of(problem.attenuation.downsampled(factors), device)
     with torch.no_grad():
         return _Scene(fixed_xrays(views, images, weights), attenuation, moving_volume(network, attenuation))

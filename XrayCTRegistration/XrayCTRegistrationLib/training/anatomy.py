@@ -87,7 +87,7 @@ def drawn_anatomy(source: Source, rng: np.random.Generator, device: torch.device
 def anatomy_of(name: str, ct: Volume, voxel_mm: float, bone_only: bool, device: torch.device) -> Anatomy:
     """A CT in Hounsfield units, ready to train or to validate on."""
     moving = Volume(np.where(ct.array > _BONE_HU, ct.array, AIR_HU), ct.ijk_to_world) if bone_only else ct
-    coarse = attenuation(moving).downsampled(_factors(ct, voxel_mm))
+    coarse = attenuation(moving).downsampled(ct.factors_to(voxel_mm))
     values = torch.from_numpy(np.ascontiguousarray(coarse.array))[None].to(device)
     fixed = projector_for(attenuation(ct), str(device))
     return Anatomy(name, fixed, VolumeTensor(values, coarse.ijk_to_world), ct.center)
@@ -138,8 +138,4 @@ def with_metal(ct: Volume, rng: np.random.Generator) -> Volume:
 @lru_cache(maxsize=64)
 def _coarse_ct(path: str, voxel_mm: float) -> Volume:
     ct = prepared(read_ct(path))
-    return ct.downsampled(_factors(ct, voxel_mm))
-
-
-def _factors(ct: Volume, voxel_mm: float) -> tuple[int, int, int]:
-    return tuple(max(1, round(voxel_mm / float(spacing))) for spacing in ct.spacing_mm)
+    return ct.downsampled(ct.factors_to(voxel_mm))
