@@ -11,6 +11,7 @@ from XrayCTRegistrationLib.losses import (
     UncertaintyWeights,
     cosines,
     decomposition_loss,
+    embedding_losses,
     geodesic_gradient,
     gradient_approximation_loss,
     rotation_log,
@@ -83,9 +84,25 @@ def test_the_decomposition_is_low_when_local_features_agree_and_global_ones_do_n
     generator = torch.Generator().manual_seed(1)
     one, other = (torch.randn(2, 8, 5, 5, dtype=torch.float64, generator=generator) for _ in range(2))
     wanted, opposite = decomposition_loss((one, other), (one, one)), decomposition_loss((one, one), (one, other))
-    assert decomposition_loss((one, one), (one, one)).item() == pytest.approx(1 + 1 / 1.1)  # both correlations are 1
-    assert 1.0 <= wanted.item() < 1.05
-    assert 8.0 < opposite.item() <= 11.0  # bounded where the printed quotient is not
+    assert decomposition_loss((one, one), (one, one)).item() == pytest.approx(50 + 1 / 1.1)  # both correlations: 1
+    assert 50.0 <= wanted.item() < 50.05
+    assert 57.0 < opposite.item() <= 60.0  # bounded where the printed quotient is not
+
+
+def test_embeddings_that_lie_as_the_poses_do_cost_nothing_wherever_they_lie_together():
+    generator = torch.Generator().manual_seed(2)
+    true, posed = torch.randn(2, 5, 12, dtype=torch.float64, generator=generator)
+    anywhere = torch.randn(12, dtype=torch.float64, generator=generator)
+    for loss in embedding_losses(true + anywhere, posed + anywhere, true, posed):
+        assert loss.item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_missed_way_counts_by_its_length():
+    true, posed = torch.zeros(2, 2), torch.tensor([[3.0, 0.0], [0.0, 0.0]])
+    together, in_pairs = embedding_losses(true, torch.tensor([[3.0, 4.0], [0.0, 0.0]]), true, posed)
+    # One of four embeddings is off by 4: 16 / 4, less the square of the common offset, 1. Its way of 3 is missed by 4.
+    assert together.item() == pytest.approx(3.0)
+    assert in_pairs.item() == pytest.approx((16 / 9.1) / 2)
 
 
 def test_uncertainty_weights_are_the_sum_that_is_printed():

@@ -18,6 +18,7 @@ from XrayCTRegistrationLib.networks.interface import (
     standardised,
     twist_gradient,
 )
+from XrayCTRegistrationLib.networks.shallow_encoder import means_of_three
 from XrayCTRegistrationLib.networks.sopi import MotionGuess, centred_cube, guessed_pose, motion_shares
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, network_named
 from XrayCTRegistrationLib.projector import VolumeTensor
@@ -139,6 +140,12 @@ def test_the_invertible_branch_can_be_inverted_and_its_scales_stay_bounded():
     features = torch.randn(2, 16, 6, 5, dtype=torch.float64)
     assert torch.allclose(block.inverse(block(features)), features, atol=1e-9)
     assert torch.isfinite(block(1e6 * features)).all()
+
+
+def test_tokens_are_mixed_by_the_means_of_their_neighbours():
+    tokens = torch.randn(2, 3, 6, 9, dtype=torch.float64)
+    padded = torch.nn.functional.pad(tokens, (1,) * 4, mode="replicate")
+    assert torch.allclose(means_of_three(tokens), torch.nn.functional.avg_pool2d(padded, 3, stride=1))
 
 
 def test_the_fourier_branch_sees_the_whole_image_at_every_pixel():

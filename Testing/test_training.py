@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.losses import geodesic_gradient
+from XrayCTRegistrationLib.networks.interface import carried, twist_gradient
 from XrayCTRegistrationLib.networks.weights import load_network, network_named
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.realism import CLEAN
 from XrayCTRegistrationLib.threads import torch_on_one_thread
 from XrayCTRegistrationLib.training.anatomy import AnatomyPool, Source, anatomy_of, deformed, varied, with_metal
 from XrayCTRegistrationLib.training.log import StepLog, StepRow, read_log, write_log_plot
-from XrayCTRegistrationLib.training.objective import batch_losses
+from XrayCTRegistrationLib.training.objective import batch_losses, pose_coordinates
 from XrayCTRegistrationLib.training.samples import pose_pair, sampled_batch, training_view
 from XrayCTRegistrationLib.training.trainer import Recipe, train
 
@@ -88,6 +90,25 @@ def test_a_network_learns_the_way_to_the_truth_on_a_batch_that_it_sees_again_and
             optimizer.step()
             found.append(cosines.mean().item())
     assert np.mean(found[-3:]) > np.mean(found[:2]) + 0.25
+
+
+def test_the_squared_distance_of_pose_coordinates_slopes_along_the_geodesic_way():
+    view, rng = training_view(32), np.random.default_rng(4)
+    isocenter = np.array([9.0, -30.0, 12.0])
+    for _ in range(5):
+        pose, true = pose_pair(view, isocenter, rng, np.ones(3))
+        matrices = torch.from_numpy(np.stack([pose.matrix, true.matrix])).requires_grad_()
+        isocenters = torch.from_numpy(isocenter)[None]
+        ends = [pose_coordinates(matrices[k : k + 1], isocenters, [view]).double() for k in (0, 1)]
+        (slope,) = torch.autograd.grad((ends[0] - ends[1]).square().sum(), matrices)
+        matrices = matrices.detach()
+        centers = carried(isocenters, matrices[:1])
+        way = twist_gradient(slope[:1], matrices[:1], centers)
+        geodesic = geodesic_gradient(matrices[:1], matrices[1:], isocenters)
+        across = torch.from_numpy(view.axes[:, :2])
+        assert torch.nn.functional.cosine_similarity(way[:, :3], geodesic[:, :3]).item() == pytest.approx(1.0)
+        found, expected = way[:, 3:] @ across, geodesic[:, 3:] @ across
+        assert torch.nn.functional.cosine_similarity(found, expected).item() == pytest.approx(1.0)
 
 
 def test_a_checkpoint_of_another_recipe_is_an_input_error_that_names_the_difference(tmp_path):

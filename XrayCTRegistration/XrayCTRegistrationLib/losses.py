@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 _EPSILON = 1e-8
+_SHORT_WAY = 0.1  # squared, of coordinates: shorter ones are hardly to be told from none
 _LEAST_CORRELATION = 0.1  # squared, in the denominator of the decomposition
-_DECOMPOSITION_OFFSET = 1.0  # the seed's epsilon: at 0 the uncertainty weight, its inverse, would grow without end
+_DECOMPOSITION_OFFSET = 50.0  # the seed's epsilon: the uncertainty weight, the inverse of the loss, stays below 1/50
 
 
 def geodesic_gradient(poses: torch.Tensor, true: torch.Tensor, isocenters: torch.Tensor) -> torch.Tensor:
@@ -77,14 +78,30 @@ def gradient_approximation_loss(gradients: torch.Tensor, geodesic: torch.Tensor)
 
 
 def decomposition_loss(far: tuple[torch.Tensor, torch.Tensor], near: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """L_decomp, 1 to 11: what the branches of X-ray and DRR share. far, near: pairs of features (B, C, rows, columns).
+    """L_decomp, 50 to 60: what the branches of X-ray and DRR share. far, near: pairs of features (B, C, rows, columns).
 
     The seed prints NCC(far) / NCC(near) + epsilon, which has no lower bound and jumps where NCC(near) passes 0.
-    Squared, NCC(far)^2 / (NCC(near)^2 + 0.1) + 1 is smooth and bounded, and has the same aim: the local branch is to
+    Squared, NCC(far)^2 / (NCC(near)^2 + 0.1) + 50 is smooth and bounded, and has the same aim: the local branch is to
     keep what X-ray and DRR have in common, the global branch what tells them apart. The mean over the samples.
     """
     ratio = _correlation(*far).square() / (_correlation(*near).square() + _LEAST_CORRELATION)
     return ratio.mean() + _DECOMPOSITION_OFFSET
+
+
+def embedding_losses(
+    fixed: torch.Tensor, moving: torch.Tensor, true: torch.Tensor, posed: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far embeddings are from coordinates of the poses, all (B, n): as they lie among each other, and in pairs.
+
+    fixed, moving: embeddings of X-rays and DRRs of one CT. true, posed: the coordinates of their poses. What all
+    embeddings of a CT have in common is free: only differences count. The second loss weighs the error of a pair's
+    difference by that difference, so that small ways count as much as large ones: the gradient is made of those.
+    """
+    error = torch.cat([fixed - true, moving - posed])
+    together = (error - error.mean(dim=0)).square().sum(dim=1).mean()
+    way = posed - true
+    missed = (moving - fixed - way).square().sum(dim=1) / (way.square().sum(dim=1) + _SHORT_WAY)
+    return together, missed.mean()
 
 
 class UncertaintyWeights(nn.Module):

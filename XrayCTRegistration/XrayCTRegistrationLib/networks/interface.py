@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..geometry import XrayView
 from ..projector import VolumeTensor, project
 
+EMBEDDED = 12  # channels of the features whose means over the image hold a pose
 MULTIPLE_PX = 16  # both sides of an image: what the encoders halve four times
 
 
@@ -34,11 +35,17 @@ class Compared:
     """What a network finds in pairs of X-ray and DRR.
 
     value: (B,) how unlike they are; lower is more alike. pairs: for each branch of the network, the features of the
-    X-rays and of the DRRs, (B, channels, rows, columns).
+    X-rays and of the DRRs, (B, channels, rows, columns), those first that see the most of the image.
     """
 
     value: torch.Tensor
     pairs: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @property
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 12) each, of the X-rays and of the DRRs: where training wants `training.objective.pose_coordinates`."""
+        fixed, moving = (features[:, :EMBEDDED].mean(dim=(-2, -1)) for features in self.pairs[0])
+        return fixed, moving
 
 
 class SimilarityNetwork(nn.Module):

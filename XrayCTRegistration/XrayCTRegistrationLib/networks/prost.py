@@ -12,8 +12,9 @@ from .volume_residual import CHANNELS, VolumeResidual
 class Prost(SimilarityNetwork):
     """A residual 3D CNN, an encoder for each of the two images, and the mean squared difference of their features.
 
-    Deviations from the authors' code: the residual CNN is the seed's; GroupNorm for BatchNorm and SiLU for ReLU, since
-    the gradient is differentiated at small batches; means for maxima when pooling.
+    Deviations from the authors' code: the residual CNN is the seed's; half of the widths (16, 64, 128 there) but for
+    the first; GroupNorm for BatchNorm and SiLU for ReLU, since the gradient is differentiated at small batches; means
+    for maxima when pooling.
     """
 
     name = "prost"
@@ -54,9 +55,9 @@ class Bottleneck(nn.Module):
 def _encoder(channels: int) -> nn.Module:
     """Features (B, 64, rows / 8, columns / 8)."""
     layers: list[nn.Module] = []
-    for before, after in ((channels, 16), (16, 64), (64, 128)):
+    for before, after in ((channels, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.SiLU(), Bottleneck(after), nn.AvgPool2d(2)]
-    return nn.Sequential(*layers, nn.Conv2d(128, 64, 3, padding=1))
+    return nn.Sequential(*layers, nn.Conv2d(64, 64, 3, padding=1))
 
 
 def _normalised(convolution: nn.Module, channels: int) -> tuple[nn.Module, nn.Module]:

@@ -37,7 +37,7 @@ class Sopi(SimilarityNetwork):
         self.initial_motion = MotionGuess()
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        pairs = tuple(zip(self.fixed_encoder(fixed), self.moving_encoder(moving)))
+        pairs = tuple(zip(self.fixed_encoder(fixed), self.moving_encoder(moving)))[::-1]
         return Compared(sum((x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs), pairs)
 
 

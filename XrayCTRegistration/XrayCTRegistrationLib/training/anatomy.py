@@ -18,7 +18,7 @@ from ..volume import AIR_HU, Volume, attenuation, prepared
 
 _BONE_HU = 150.0
 _METAL_HU = 4000.0
-_DEFORMED, _MIRRORED, _WITH_METAL = 0.4, 0.2, 0.1  # shares of the anatomies
+_DEFORMED, _MIRRORED, _WITH_METAL = 0.7, 0.3, 0.1  # shares of the anatomies
 _KNOTS, _BEND_MM = 5, 6.0  # of the elastic deformation: knots along each axis, standard deviation of their shifts
 
 
@@ -56,7 +56,7 @@ class AnatomyPool:
     What is in a slot depends on the seed and the step alone, so that a resumed training sees what it would have seen.
     """
 
-    def __init__(self, source: Source, seed: int, device: torch.device, slots: int = 8, lifetime: int = 480) -> None:
+    def __init__(self, source: Source, seed: int, device: torch.device, slots: int = 8, lifetime: int = 160) -> None:
         self._source, self._seed, self._device = source, seed, device
         self._slots, self._lifetime = slots, lifetime
         self._held: dict[int, tuple[int, Anatomy]] = {}

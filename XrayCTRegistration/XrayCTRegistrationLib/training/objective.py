@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch.nn import functional
 
-from ..losses import cosines, decomposition_loss, geodesic_gradient, gradient_approximation_loss
+from ..evaluation.protocol import ROTATION_DEG, TRANSLATION_MM
+from ..geometry import XrayView, common_isocenter
+from ..losses import cosines, decomposition_loss, embedding_losses, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
 from ..networks.interface import Compared, SimilarityNetwork, carried, compare, descent_directions, twist_gradient
 from ..networks.sopi import Sopi, centred_cube, motion_shares
@@ -16,12 +22,17 @@ from .samples import Batch
 def batch_losses(
     network: SimilarityNetwork, moving: VolumeTensor, batch: Batch
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The losses of a batch, gradient approximation first, and the cosines (B, 2) of rotation and translation.
+    """The losses of a batch, gradient approximation first, those of the architecture last, and the cosines (B, 2) of
+    rotation and translation.
 
     moving: the `moving_volume`.
     """
     compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
-    losses = [gradient_approximation_loss(ways, geodesic)]
+    true, posed = (
+        pose_coordinates(poses, batch.isocenters, batch.fixed.views) for poses in (batch.true, batch.poses)
+    )
+    together, in_pairs = embedding_losses(*compared.embeddings, true, posed)
+    losses = [gradient_approximation_loss(ways, geodesic), together, in_pairs]
     if isinstance(network, DualBranch):
         losses.append(decomposition_loss(*compared.pairs))
     if isinstance(network, Sopi):
@@ -43,6 +54,22 @@ def pose_directions(
     centers = carried(batch.isocenters, batch.poses)
     ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
     return compared, ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+
+
+def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
+    """(B, 12) float32 coordinates of poses (B, 4, 4), ct_to_world, in which the geodesic ways are straight to first
+    order: the rotation matrix in the C-arm's axes, and the isocentre's (B, 3) shift, in deviations of the protocol.
+
+    Half the squared distance of two rotation matrices is 4 sin^2(angle / 2), whose gradient points along the geodesic;
+    a difference of rotation vectors or of Euler angles would not. The depth counts for less, as `descent_directions`
+    counts it for more.
+    """
+    axes = torch.from_numpy(np.stack([view.axes for view in views])).to(poses)
+    world = torch.from_numpy(np.stack([common_isocenter([view]) for view in views])).to(poses)
+    rotation = axes.mT @ poses[:, :3, :3] @ axes
+    shift = (carried(isocenters, poses) - world)[:, None] @ axes
+    turns = rotation.flatten(1) / (math.radians(ROTATION_DEG) * math.sqrt(2))
+    return torch.cat([turns, shift[:, 0] / shift.new_tensor(TRANSLATION_MM)], dim=1).float()
 
 
 def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:

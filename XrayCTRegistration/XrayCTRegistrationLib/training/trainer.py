@@ -37,8 +37,13 @@ from .samples import Batch, sampled_batch, training_view
 _CHECKPOINT, _LOG = "checkpoint.pt", "log.csv"
 _WARM_UP_STEPS, _LARGEST_GRADIENT = 100, 1.0
 # Of the losses of `batch_losses`. The decomposition is the easier one and would lead the first thousand steps away from
-# where the images point: it begins with a fiftieth of the weight.
-_FIRST_LOG_VARIANCES = {DualBranch.name: (0.0, 4.0), Prost.name: (0.0,), Sopi.name: (0.0, 0.0)}
+# where the images point: it keeps to a fiftieth of the weight.
+_POSE_LOG_VARIANCES = (0.0, 1.0, 0.0)
+_FIRST_LOG_VARIANCES = {
+    DualBranch.name: (*_POSE_LOG_VARIANCES, 4.0),
+    Prost.name: _POSE_LOG_VARIANCES,
+    Sopi.name: (*_POSE_LOG_VARIANCES, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def _stepped(
     processes.average_gradients(trained)
     nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
     learner.optimizer.step()
-    decomposition = float(losses[1].detach()) if isinstance(learner.network, DualBranch) else math.nan
+    decomposition = float(losses[-1].detach()) if isinstance(learner.network, DualBranch) else math.nan
     shown = torch.tensor([float(losses[0].detach()), *found.mean(dim=0).tolist(), decomposition], dtype=torch.float64)
     shown = processes.mean(shown).tolist()
     row = StepRow(learner.step, time.monotonic() - begun, *shown, rate)
