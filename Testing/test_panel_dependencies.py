@@ -74,4 +74,4 @@ def test_slicer_5_10_asks_by_itself_and_installs_what_the_file_names(host, monke
         dependencies.ensure(host.panel.resourcePath("requirements.txt"))
     assert not asked_for
     dependencies.ensure(host.panel.resourcePath("requirements.txt"))
-    assert asked_for == ["numba>=0.60 cma>=4.0"]
+    assert asked_for == ["numba>=0.60 cma>=4.0 safetensors>=0.4"]

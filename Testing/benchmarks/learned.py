@@ -1,20 +1,25 @@
-"""The learned similarities measured: how convex they are, the seed's Table 1, and a harder one.
+"""The learned similarities measured: how convex they are, the seed's Table 1, a harder one, and their speed.
 
     python Testing/benchmarks/learned.py convexity --weights A.safetensors B.safetensors --ct a.nii.gz b.nii.gz
     python Testing/benchmarks/learned.py table1 ...    start, and every network without and with CMA-ES
     python Testing/benchmarks/learned.py hard ...      degraded X-rays: networks and hand-made similarities, one descent
+    python Testing/benchmarks/learned.py speed ...     a gradient step, on the CPU and on a GPU where there is one
 
 CTs must not have been trained on. Every part writes Markdown and CSV into the output folder and prints the Markdown.
+What `table1` finds in a table1.csv that is there already is kept, so that networks can be measured one by one.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import platform
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, fields, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +30,19 @@ from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary, write_csv
 from XrayCTRegistrationLib.io.volumes import read_ct
 from XrayCTRegistrationLib.metrics import bone_points, pose_error
-from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork
+from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork, moving_volume
 from XrayCTRegistrationLib.networks.weights import load_network
+from XrayCTRegistrationLib.realism import CLEAN
 from XrayCTRegistrationLib.registration import Settings, problem_of
-from XrayCTRegistrationLib.search.learned import learned_descent
+from XrayCTRegistrationLib.search.learned import VOXEL_MM, WINDOW_PX, learned_descent
 from XrayCTRegistrationLib.similarity import locally_normalised
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.threads import torch_on_one_thread
+from XrayCTRegistrationLib.training.anatomy import anatomy_of
+from XrayCTRegistrationLib.training.objective import pose_directions
+from XrayCTRegistrationLib.training.samples import sampled_batch, training_view
 
+_CMAES = "start + CMA-ES"
 _LOCAL_RADIUS_PX = 6  # 13 mm: the radius that registration uses on its own pixels
 
 
@@ -79,16 +89,30 @@ def _correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return (first * second).sum(dim=1) / (first.norm(dim=1) * second.norm(dim=1) + 1e-6)
 
 
-def table1(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int) -> list[CaseResult]:
-    """The start, CMA-ES from it, and every network without and with CMA-ES."""
-    rows = evaluate(cts, cases, ["cmaes"], seed)
-    rows = [row if row.method == START else replace(row, method="start + CMA-ES") for row in rows]
+def table1(
+    weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, known: Sequence[CaseResult] = ()
+) -> list[CaseResult]:
+    """The start, CMA-ES from it, and every network without and with CMA-ES; of the known rows, those of others."""
+    rows = [row for row in known if row.method in (START, _CMAES)]
+    if not rows:
+        found = evaluate(cts, cases, ["cmaes"], seed)
+        rows = [row if row.method == START else replace(row, method=_CMAES) for row in found]
     for path in weights:
         name = load_network(path).name
         names = {"learned": name, "learned+cmaes": f"{name} + CMA-ES"}
         found = evaluate(cts, cases, list(names), seed, weights=path)
         rows += [replace(row, method=names[row.method]) for row in found if row.method != START]
-    return rows
+    measured = {row.method for row in rows}
+    return rows + [row for row in known if row.method not in measured]
+
+
+def _rows_in(path: Path) -> list[CaseResult]:
+    """The rows of a table that was written before; none where there is no file."""
+    if not path.exists():
+        return []
+    kinds = {field.name: {"str": str, "int": int, "float": float}[field.type] for field in fields(CaseResult)}
+    with path.open(newline="", encoding="utf-8") as file:
+        return [CaseResult(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
 
 
 def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int) -> list[CaseResult]:
@@ -115,9 +139,43 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int) ->
     return rows
 
 
+def speed(weights: Sequence[Path], ct: Path) -> str:
+    """A Markdown table: seconds and memory of a gradient step of each network, one X-ray, each in a process alone."""
+    lines = ["| network | device | gradient step, ms | memory it takes, MB |", "| --- | --- | ---: | ---: |"]
+    for path in weights:
+        for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                milliseconds, megabytes = alone.submit(_gradient_step, path, ct, device).result()
+            lines.append(f"| {load_network(path).name} | {device} | {milliseconds:.1f} | {megabytes:.0f} |")
+    return "\n".join([*lines, ""])
+
+
+def _gradient_step(weights: Path, ct_path: Path, device: str, steps: int = 40) -> tuple[float, float]:
+    """Median milliseconds of the value's gradient to the pose, and by how many megabytes the peak of memory rose."""
+    ct = read_ct(ct_path)
+    anatomy = anatomy_of(ct_path.name, ct.downsampled(ct.factors_to(2.0)), VOXEL_MM, False, torch.device(device))
+    batch = sampled_batch(anatomy, training_view(WINDOW_PX), [np.random.default_rng(0)], CLEAN)
+    network = load_network(weights, device)
+    before, seconds = _peak_mb(device), []
+    with torch_on_one_thread():
+        with torch.no_grad():
+            moving = moving_volume(network, anatomy.moving)
+        for _ in range(steps):
+            clock = time.perf_counter()
+            pose_directions(network, moving, batch)[1].cpu()
+            seconds.append(time.perf_counter() - clock)
+    return 1e3 * float(np.median(seconds)), _peak_mb(device) - before
+
+
+def _peak_mb(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["convexity", "table1", "hard"])
+    parser.add_argument("part", choices=["convexity", "table1", "hard", "speed"])
     parser.add_argument("--weights", type=Path, nargs="*", default=[])
     parser.add_argument("--ct", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=20, help="X-rays per CT")
@@ -131,12 +189,18 @@ def main() -> None:
         rows = [row for network in networks for row in convexity(network, given.ct, given.cases, given.seed)]
         write_convexity(given.output, rows)
         text = convexity_markdown(rows)
+    elif given.part == "speed":
+        text = speed(given.weights, given.ct[0])
+        (given.output / "speed.md").write_text(text, encoding="utf-8")
     else:
-        measure = table1 if given.part == "table1" else hard
-        results = measure(given.weights, given.ct, given.cases, given.seed)
-        write_csv(given.output / f"{given.part}.csv", results)
+        table = given.output / f"{given.part}.csv"
+        if given.part == "table1":
+            results = table1(given.weights, given.ct, given.cases, given.seed, _rows_in(table))
+        else:
+            results = hard(given.weights, given.ct, given.cases, given.seed)
+        write_csv(table, results)
         text = markdown([row for row in summary(results) if len(given.ct) == 1 or row.ct == ALL_CTS])
-        (given.output / f"{given.part}.md").write_text(text, encoding="utf-8")
+        table.with_suffix(".md").write_text(text, encoding="utf-8")
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(text)
     print(

@@ -17,14 +17,15 @@ from ..io.volumes import read_ct
 from ..losses import cosines
 from ..networks.interface import SimilarityNetwork, moving_volume
 from ..realism import CLEAN, Realism
+from ..search.learned import VOXEL_MM, WINDOW_PX
 from ..threads import torch_on_one_thread
 from ..training.anatomy import anatomy_of
 from ..training.objective import pose_directions
 from ..training.samples import sampled_batch, training_view
 from ..volume import prepared
 
-_EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, np.inf)  # degrees, and millimetres
-_AT_ONCE, _IMAGE_PX, _VOXEL_MM = 16, 64, 4.0
+_EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0, np.inf)  # degrees, and millimetres
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ def convexity(
     A tenth of the cosines of a bin lie below least_of_9_in_10. Bins that no case fell into are left out.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    view = training_view(_IMAGE_PX)
+    view = training_view(WINDOW_PX)
     with torch_on_one_thread():
         for path in ct_paths:
             ct = prepared(read_ct(path))
             factors = ct.factors_to(2.0)
-            anatomy = anatomy_of(Path(path).name, ct.downsampled(factors), _VOXEL_MM, False, torch.device("cpu"))
+            anatomy = anatomy_of(Path(path).name, ct.downsampled(factors), VOXEL_MM, False, torch.device("cpu"))
             with torch.no_grad():
                 moving = moving_volume(network, anatomy.moving)
             parts = []

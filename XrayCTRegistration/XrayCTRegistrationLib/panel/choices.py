@@ -12,6 +12,8 @@ class Method(Enum):
     SEARCH = "search"
     CMAES = "cmaes"
     GRADIENT = "gradient"
+    LEARNED = "learned"
+    LEARNED_CMAES = "learned+cmaes"
 
     def label(self) -> str:
         return {
@@ -19,6 +21,8 @@ class Method(Enum):
             Method.SEARCH: _("Search only"),
             Method.CMAES: _("CMA-ES nearby, then refine"),
             Method.GRADIENT: _("Refine a start that is close"),
+            Method.LEARNED: _("Learned similarity only"),
+            Method.LEARNED_CMAES: _("Learned similarity, CMA-ES, then refine"),
         }[self]
 
 

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from ..errors import InputError
 
 _REQUESTER = "X-ray CT Registration"
-_IMPORTED = ("numba", "cma")  # of Resources/requirements.txt, as they are imported
+_IMPORTED = ("numba", "cma", "safetensors")  # of Resources/requirements.txt, as they are imported
 
 
 def are_installed() -> bool:

@@ -216,6 +216,7 @@ def _stage_name(stage: str) -> str:
     names = {
         "prepare": _("Preparing CT and X-rays"),
         "search": _("Searching from afar"),
+        "learned": _("Following the learned similarity"),
         "CMA-ES": _("Searching nearby"),
         "gradient": _("Refining"),
         "report": _("Judging the result"),

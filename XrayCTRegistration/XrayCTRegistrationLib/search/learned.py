@@ -28,7 +28,7 @@ from ..projector import VolumeTensor, device_for
 from ..state import RegistrationState, Steps
 from ..xray import XrayImage
 
-WINDOW_PX, _WINDOW_MM, _VOXEL_MM = 64, 141.3, 4.0  # what the networks are trained on: the seed's field at the isocentre
+WINDOW_PX, _WINDOW_MM, VOXEL_MM = 64, 141.3, 4.0  # what the networks are trained on: the seed's field at the isocentre
 _LEAST_BELIEVED = 0.1  # share of the window
 _ITERATIONS = 100
 # Turn (radians), shift across the ray, and shift along it (mm): the first step and the one that ends a descent.
@@ -97,7 +97,7 @@ def _scene(problem: Problem, network: SimilarityNetwork, device: torch.device) -
             "The X-rays show next to nothing about their isocentre, where the learned similarity looks. Check the "
             "geometry's isocentre, or choose a method without it."
         )
-    factors = problem.attenuation.factors_to(_VOXEL_MM)
+    factors = problem.attenuation.factors_to(VOXEL_MM)
     attenuation = VolumeTensor.of(problem.attenuation.downsampled(factors), device)
     with torch.no_grad():
         return _Scene(fixed_xrays(views, images, weights), attenuation, moving_volume(network, attenuation))

@@ -28,9 +28,7 @@ def batch_losses(
     moving: the `moving_volume`.
     """
     compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
-    true, posed = (
-        pose_coordinates(poses, batch.isocenters, batch.fixed.views) for poses in (batch.true, batch.poses)
-    )
+    true, posed = (pose_coordinates(poses, batch.isocenters, batch.fixed.views) for poses in (batch.true, batch.poses))
     together, in_pairs = embedding_losses(*compared.embeddings, true, posed)
     losses = [gradient_approximation_loss(ways, geodesic), together, in_pairs]
     if isinstance(network, DualBranch):
