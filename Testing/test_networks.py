@@ -13,6 +13,7 @@ from XrayCTRegistrationLib.networks.interface import (
     compare,
     descent_directions,
     fixed_xrays,
+    image_metric,
     moving_volume,
     similarity,
     standardised,
@@ -21,7 +22,7 @@ from XrayCTRegistrationLib.networks.interface import (
 from XrayCTRegistrationLib.networks.shallow_encoder import means_of_three
 from XrayCTRegistrationLib.networks.sopi import MotionGuess, centred_cube, guessed_pose, motion_shares
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, network_named
-from XrayCTRegistrationLib.projector import VolumeTensor
+from XrayCTRegistrationLib.projector import VolumeTensor, project
 from XrayCTRegistrationLib.training.samples import training_view
 
 _NAMES = sorted(ARCHITECTURES)
@@ -174,14 +175,47 @@ def test_a_size_that_no_network_can_look_at_is_an_input_error_that_names_it(size
         fixed_xrays([training_view(64)], images, images)
 
 
-def test_a_descent_counts_a_shift_along_the_ray_for_more_and_turns_as_they_are():
-    view = training_view(64)
-    gradients = torch.tensor([[1.0, 2, 3, 0, 0, 0]], dtype=torch.float64)
-    gradients[0, 3:] = torch.from_numpy(view.axes @ np.array([1.0, 2.0, 3.0]))
-    ways = descent_directions(gradients, [view], torch.zeros(1, 3, dtype=torch.float64))[0].numpy()
-    field_mm = 256 * 0.798 * 700 / 1011.9
-    np.testing.assert_allclose(ways[:3], [-1, -2, -3])
-    np.testing.assert_allclose(view.axes.T @ ways[3:], [-1, -2, -3 * 700 * np.sqrt(6) / field_mm], rtol=1e-9)
+def test_a_descent_undoes_what_makes_two_motions_look_alike():
+    metric = torch.diag(torch.tensor([1e4, 1e4, 1e4, 1.0, 1.0, 0.2], dtype=torch.float64))  # depth shows little
+    metric[1, 3] = metric[3, 1] = 90.0  # a turn about the second axis looks like a shift along the first
+    missing = torch.tensor([0.1, 0.2, -0.1, -10.0, 5.0, 8.0], dtype=torch.float64)
+    gradient = (metric @ missing)[None]
+    way = -descent_directions(gradient, metric[None])[0]
+    scale = torch.tensor([100.0] * 3 + [1.0] * 3, dtype=torch.float64)
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine((way * scale)[None], (missing * scale)[None]).item() > 0.95
+    assert cosine(gradient / scale, (missing * scale)[None]).item() < 0.85
+
+
+def test_a_descent_is_a_plain_one_where_all_motions_show_alike():
+    gradient = torch.tensor([[100.0, 200, 300, 1, 2, 3]], dtype=torch.float64)
+    metric = 7.0 * torch.diag(torch.tensor([1e4, 1e4, 1e4, 1.0, 1.0, 1.0], dtype=torch.float64))[None]
+    way = descent_directions(gradient, metric)[0].numpy()
+    np.testing.assert_allclose(way, -np.array([0.01, 0.02, 0.03, 1, 2, 3]) / 7.7)
+    assert torch.isfinite(descent_directions(gradient, torch.zeros(1, 6, 6))).all()  # the CT is out of sight
+
+
+def test_the_image_metric_is_that_of_finite_differences_of_standardised_drrs():
+    volume, (fixed, poses) = _volume(torch.float64), _scene(1, dtype=torch.float64)
+    weights = fixed.weights.clone()
+    weights[..., :5, :] = 0
+    center = np.array([4.0, -3.0, 9.0])
+    matrices = _stacked(poses).requires_grad_()
+    images = project(volume, matrices, fixed.views)
+    found = image_metric(images, matrices, weights, torch.from_numpy(center)[None])[0]
+    step, columns = 1e-4, []
+    for axis in np.eye(6):
+        ends = [
+            standardised(project(volume, _stacked([poses[0].moved(sign * step * axis, center)]), fixed.views), weights)
+            for sign in (1, -1)
+        ]
+        columns.append((ends[0] - ends[1]).flatten() / (2 * step))
+    changes = torch.stack(columns)
+    deviation = images.detach()[weights > 0].std(correction=0).item()  # the metric is in the images' own unit
+    expected = (deviation**2 * (changes @ changes.mT)).numpy()
+    size = np.sqrt(np.diag(expected))
+    # Trilinear interpolation bends where a sample passes from one voxel to the next: some parts in a thousand.
+    np.testing.assert_allclose(found.numpy() / np.outer(size, size), expected / np.outer(size, size), atol=3e-3)
 
 
 def test_sopis_guess_is_undone_by_what_it_is_trained_on():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +13,7 @@ from ..geometry import XrayView
 from ..projector import VolumeTensor, project
 
 EMBEDDED = 12  # channels of the features whose means over the image hold a pose
+_LEVER_MM, _DAMPING = 100.0, 0.1  # of `descent_directions`: a turn of 1 radian, and a share of the mean
 MULTIPLE_PX = 16  # both sides of an image: what the encoders halve four times
 
 
@@ -46,6 +46,21 @@ class Compared:
         """(B, 12) each, of the X-rays and of the DRRs: where training wants `training.objective.pose_coordinates`."""
         fixed, moving = (features[:, :EMBEDDED].mean(dim=(-2, -1)) for features in self.pairs[0])
         return fixed, moving
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """compared: at B poses. gradients: (B, 6) of its value to twists, see `twist_gradient`. metric: (B, 6, 6), see
+    `image_metric`."""
+
+    compared: Compared
+    gradients: torch.Tensor
+    metric: torch.Tensor
+
+    @property
+    def ways(self) -> torch.Tensor:
+        """(B, 6) the way down of each, see `descent_directions`."""
+        return descent_directions(self.gradients, self.metric)
 
 
 class SimilarityNetwork(nn.Module):
@@ -104,6 +119,27 @@ def compare(network: SimilarityNetwork, moving: VolumeTensor, fixed: FixedXrays,
     return network.compared(fixed.images, standardised(images, fixed.weights))
 
 
+def slope_at(
+    network: SimilarityNetwork,
+    moving: VolumeTensor,
+    fixed: FixedXrays,
+    poses: torch.Tensor,
+    centers: torch.Tensor,
+    create_graph: bool = False,
+) -> Slope:
+    """What B X-rays and DRRs under poses (B, 4, 4) have in common, and how that changes about centers (B, 3).
+
+    With create_graph, the gradients can be differentiated to the parameters of the network, not to the poses: the
+    projector has no Hessian, and training needs none.
+    """
+    poses = poses.detach().requires_grad_()
+    images = project(moving, poses, fixed.views)
+    compared = network.compared(fixed.images, standardised(images, fixed.weights))
+    (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph, retain_graph=True)
+    metric = image_metric(images, poses, fixed.weights, centers)
+    return Slope(compared, twist_gradient(slope, poses.detach(), centers), metric)
+
+
 def similarity(
     network: SimilarityNetwork, attenuation: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
 ) -> torch.Tensor:
@@ -123,24 +159,41 @@ def twist_gradient(matrix_gradient: torch.Tensor, poses: torch.Tensor, centers: 
     return torch.cat([about_origin - torch.linalg.cross(centers.to(shift), shift), shift], dim=1)
 
 
-def descent_directions(gradients: torch.Tensor, views: Sequence[XrayView], centers: torch.Tensor) -> torch.Tensor:
-    """(B, 6) minus the gradients (B, 6) of `twist_gradient`, each shift along the ray divided by how much it shows.
+def descent_directions(gradients: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
+    """(B, 6) the ways down of gradients (B, 6) of `twist_gradient`, measured by what an `image_metric` (B, 6, 6) shows.
 
-    A shift across the ray by 1 mm moves the image by 1 mm, one along the ray by the distance from the image's middle
-    over that from the source, a tenth or less. A plain gradient therefore hardly points along the ray, whatever the
-    network has learned of the depth. centers: (B, 3) of the twists.
+    Minus (M + damping)^-1 g, the natural gradient (Amari 1998), which is Gauss and Newton's step where the value is
+    half a squared difference of images. A plain gradient mixes motions that look alike, as a turn and a shift do, and
+    hardly points along the ray, along which a shift changes little. Linear in the gradients.
     """
-    rays, reach = [], []
-    for view, center in zip(views, centers.detach().cpu().numpy()):
-        axis = view.axes[:, 2]
-        size_mm = view.millimetres_per_pixel_at(center) * view.size_px
-        rays.append(axis)
-        reach.append(axis @ (center - view.source) / (np.linalg.norm(size_mm) / 12**0.5))
-    ray = gradients.new_tensor(np.stack(rays))
-    gain = gradients.new_tensor(np.array(reach))[:, None]
-    shift = gradients[:, 3:]
-    shift = shift + (gain - 1) * (shift * ray).sum(dim=1, keepdim=True) * ray
-    return -torch.cat([gradients[:, :3], shift], dim=1)
+    scale = gradients.new_tensor([_LEVER_MM] * 3 + [1.0] * 3)  # in millimetres: turns move the image by a lever
+    even = metric.to(gradients) / scale / scale[:, None]
+    mean = even.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-30)
+    damped = even + _DAMPING * mean[:, None, None] * torch.eye(6, dtype=even.dtype, device=even.device)
+    return -torch.linalg.solve(damped, (gradients / scale)[..., None])[..., 0] / scale
+
+
+def image_metric(
+    images: torch.Tensor, poses: torch.Tensor, weights: torch.Tensor, centers: torch.Tensor
+) -> torch.Tensor:
+    """(B, 6, 6) how much DRRs (B, C, rows, columns) change under twists about centers (B, 3), in their contrast.
+
+    J^t J with J the derivative of the images, less what changes their mean or deviation under the weights alone, in
+    units of this deviation. images: of `project`, under poses (B, 4, 4) that torch differentiates. Detached.
+    """
+    amounts = torch.zeros_like(images, requires_grad=True)
+    # J^t y is linear in y, and its derivative to y is a column of J: the projector has drawn them all already.
+    (slope,) = torch.autograd.grad(images, poses, amounts, create_graph=True)
+    parts = twist_gradient(slope, poses.detach(), centers)
+    columns = [torch.autograd.grad(parts[:, k].sum(), amounts, retain_graph=True)[0] for k in range(6)]
+    changes = torch.stack(columns, dim=1)
+    with torch.no_grad():
+        seen, weights = standardised(images, weights)[:, None], weights[:, None]
+        total = weights.sum(dim=(-2, -1), keepdim=True) + 1e-6
+        changes = weights * (changes - (changes * weights).sum(dim=(-2, -1), keepdim=True) / total)
+        changes = changes - seen * (changes * seen).sum(dim=(-2, -1), keepdim=True) / total
+        flat = changes.flatten(2)
+        return flat @ flat.mT
 
 
 def carried(points: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:

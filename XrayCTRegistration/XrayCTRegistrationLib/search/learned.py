@@ -17,11 +17,10 @@ from ..networks.interface import (
     FixedXrays,
     SimilarityNetwork,
     carried,
-    compare,
     descent_directions,
     fixed_xrays,
     moving_volume,
-    twist_gradient,
+    slope_at,
 )
 from ..networks.sopi import Sopi, guessed_pose
 from ..projector import VolumeTensor, device_for
@@ -108,13 +107,11 @@ def _value_and_way(
 ) -> tuple[float, np.ndarray]:
     """The mean value over the views, and the way down (6,), a twist about the CT's isocentre."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
-    poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device).requires_grad_()
-    value = compare(network, scene.moving, scene.fixed, poses).value
-    (slope,) = torch.autograd.grad(value.sum(), poses)
-    poses = poses.detach()
+    poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)
     centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
-    ways = descent_directions(twist_gradient(slope, poses, centers), scene.fixed.views, centers)
-    return value.detach().mean().item(), ways.sum(dim=0).cpu().numpy()
+    slope = slope_at(network, scene.moving, scene.fixed, poses, centers)
+    way = descent_directions(slope.gradients.sum(dim=0, keepdim=True), slope.metric.sum(dim=0, keepdim=True))
+    return slope.compared.value.detach().mean().item(), way[0].cpu().numpy()
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

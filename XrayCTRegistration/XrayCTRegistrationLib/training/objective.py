@@ -13,7 +13,7 @@ from ..evaluation.protocol import ROTATION_DEG, TRANSLATION_MM
 from ..geometry import XrayView, common_isocenter
 from ..losses import cosines, decomposition_loss, embedding_losses, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import Compared, SimilarityNetwork, carried, compare, descent_directions, twist_gradient
+from ..networks.interface import Compared, SimilarityNetwork, carried, slope_at
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..projector import VolumeTensor
 from .samples import Batch
@@ -41,17 +41,10 @@ def batch_losses(
 def pose_directions(
     network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, create_graph: bool = False
 ) -> tuple[Compared, torch.Tensor, torch.Tensor]:
-    """What was compared, the network's descent directions (B, 6), and the geodesic ways to the true poses (B, 6).
-
-    With create_graph, the directions can be differentiated to the parameters, not to the poses: the projector has no
-    Hessian, and training needs none.
-    """
-    poses = batch.poses.detach().requires_grad_()
-    compared = compare(network, moving, batch.fixed, poses)
-    (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph)
-    centers = carried(batch.isocenters, batch.poses)
-    ways = descent_directions(twist_gradient(slope, batch.poses, centers), batch.fixed.views, centers)
-    return compared, ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+    """What was compared, the network's ways down (B, 6), and the geodesic ways to the true poses (B, 6). With
+    create_graph, the former can be differentiated to the parameters."""
+    slope = slope_at(network, moving, batch.fixed, batch.poses, carried(batch.isocenters, batch.poses), create_graph)
+    return slope.compared, slope.ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
 
 
 def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
@@ -59,8 +52,8 @@ def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Seque
     order: the rotation matrix in the C-arm's axes, and the isocentre's (B, 3) shift, in deviations of the protocol.
 
     Half the squared distance of two rotation matrices is 4 sin^2(angle / 2), whose gradient points along the geodesic;
-    a difference of rotation vectors or of Euler angles would not. The depth counts for less, as `descent_directions`
-    counts it for more.
+    a difference of rotation vectors or of Euler angles would not. The depth counts for less, since the image
+    shows less of it.
     """
     axes = torch.from_numpy(np.stack([view.axes for view in views])).to(poses)
     world = torch.from_numpy(np.stack([common_isocenter([view]) for view in views])).to(poses)
