@@ -23,6 +23,7 @@ from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary, top, write_report
 from XrayCTRegistrationLib.io.volumes import read_ct, write_ct
 from XrayCTRegistrationLib.metrics import bone_points, pose_error
+from XrayCTRegistrationLib.realism import HARD
 from XrayCTRegistrationLib.registration import centered
 from XrayCTRegistrationLib.volume import Volume
 from XrayCTRegistrationLib.xray import Polarity
@@ -137,12 +138,12 @@ def test_more_photons_keep_the_pose_and_lessen_the_noise() -> None:
 
 def test_a_realistic_xray_is_of_the_same_pose_bone_bright_and_never_in_photons() -> None:
     ct = blob_ct(0)
-    clean, real = (simulated_case(ct, "ct.nii.gz", 0, 0, realistic=realistic) for realistic in (False, True))
+    clean, real = (simulated_case(ct, "ct.nii.gz", 0, 0, realism=realism) for realism in (None, HARD))
     np.testing.assert_array_equal(clean.true.matrix, real.true.matrix)
     assert real.radiograph.polarity is Polarity.BRIGHT
     pixels = real.radiograph.pixels
     assert pixels.max() < 2
-    again = simulated_case(ct, "ct.nii.gz", 0, 0, realistic=True)
+    again = simulated_case(ct, "ct.nii.gz", 0, 0, realism=HARD)
     np.testing.assert_array_equal(again.radiograph.pixels, pixels)
     seen = -np.log(clean.radiograph.pixels[100:156, 100:156] / PHOTONS)
     assert 0.05 < np.corrcoef(pixels[100:156, 100:156].ravel(), seen.ravel())[0, 1] < 0.98

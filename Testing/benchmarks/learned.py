@@ -32,7 +32,7 @@ from XrayCTRegistrationLib.io.volumes import read_ct
 from XrayCTRegistrationLib.metrics import bone_points, pose_error
 from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork, moving_volume
 from XrayCTRegistrationLib.networks.weights import load_network
-from XrayCTRegistrationLib.realism import CLEAN
+from XrayCTRegistrationLib.realism import CLEAN, HARD
 from XrayCTRegistrationLib.registration import Settings, problem_of
 from XrayCTRegistrationLib.search.learned import VOXEL_MM, WINDOW_PX, learned_descent
 from XrayCTRegistrationLib.similarity import locally_normalised
@@ -115,15 +115,17 @@ def _rows_in(path: Path) -> list[CaseResult]:
         return [CaseResult(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
 
 
-def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int) -> list[CaseResult]:
-    """Degraded X-rays; every similarity alone under the descent of the stage `learned`, from the same starts."""
+def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, occluded: float) -> list[CaseResult]:
+    """Degraded X-rays, of which a share is occluded; every similarity alone under the descent of the stage `learned`,
+    from the same starts."""
+    realism = replace(HARD, occlusion=float(occluded > 0), occluded=occluded)
     networks = [*(load_network(path) for path in weights), *(kind() for kind in HAND_MADE)]
     rows = []
     for path in cts:
         ct = read_ct(path)
         points = bone_points(ct)
         for number in range(cases):
-            case = simulated_case(ct, path.name, number, seed, realistic=True)
+            case = simulated_case(ct, path.name, number, seed, realism=realism)
             errors = asdict(pose_error(case.start, case.true, points, case.view, ct.center))
             rows.append(CaseResult(path.name, number, START, **errors, similarity=np.nan))
             with torch_on_one_thread():
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=20, help="X-rays per CT")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--occluded", type=float, default=HARD.occluded, help="share of the X-rays of `hard`")
     parser.add_argument("-o", "--output", type=Path, default=Path("learned-output"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -197,7 +200,7 @@ def main() -> None:
         if given.part == "table1":
             results = table1(given.weights, given.ct, given.cases, given.seed, _rows_in(table))
         else:
-            results = hard(given.weights, given.ct, given.cases, given.seed)
+            results = hard(given.weights, given.ct, given.cases, given.seed, given.occluded)
         write_csv(table, results)
         text = markdown([row for row in summary(results) if len(given.ct) == 1 or row.ct == ALL_CTS])
         table.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, view_from_carm
-from ..realism import HARD, degraded
+from ..realism import Realism, degraded
 from ..registration import centered
 from ..simulation import detector_counts, line_integrals
 from ..volume import Volume
@@ -59,12 +59,12 @@ def protocol_view() -> XrayView:
 
 
 def simulated_case(
-    ct: Volume, name: str, number: int, seed: int, photons: float = PHOTONS, realistic: bool = False
+    ct: Volume, name: str, number: int, seed: int, photons: float = PHOTONS, realism: Realism | None = None
 ) -> Case:
     """Case `number` of a CT in Hounsfield units; it depends on nothing but the arguments, on any machine.
 
     name: of the CT's file, part of the random seed. photons: see `detector_counts`; the X-ray holds photon counts.
-    realistic: whether the X-ray goes through all of `realism.HARD` instead, as an image of unknown contrast, bone
+    realism: what the X-ray goes through instead of a detector that counts, as an image of unknown contrast, bone
     bright. Raises InputError for a negative seed or too few photons.
     """
     if photons < 1:
@@ -73,8 +73,8 @@ def simulated_case(
     start = centered(ct, [view])
     true = random_motion(view, name, number, seed) @ start
     integrals, where = line_integrals(ct, view, true), f"the simulated X-ray of {name}, case {number}"
-    if realistic:
-        image, weights = degraded(integrals, _generator(name, number, seed, _Draw.REALISM), HARD)
+    if realism is not None:
+        image, weights = degraded(integrals, _generator(name, number, seed, _Draw.REALISM), realism)
         radiograph = Radiograph(np.where(weights > 0, image, image.max()), where, Polarity.BRIGHT)
     else:
         counts = detector_counts(integrals, photons, _generator(name, number, seed, _Draw.NOISE))

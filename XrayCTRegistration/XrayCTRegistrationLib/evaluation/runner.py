@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..io.volumes import read_ct
 from ..metrics import bone_points, pose_error
 from ..networks.weights import load_network, shipped_weights
+from ..realism import HARD
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
 from ..volume import Volume
@@ -212,7 +213,7 @@ def _rows(task: _Task) -> list[CaseResult]:
     path = Path(task.ct_path)
     with _one_at_a_time:
         ct, points = _ct_with_targets(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
-        case = simulated_case(ct, path.name, task.number, task.seed, task.photons, task.realistic)
+        case = simulated_case(ct, path.name, task.number, task.seed, task.photons, HARD if task.realistic else None)
         results = {method: _registered(ct, case, method, task) for method in task.methods}
     rows: list[CaseResult] = []
     for method, (result, seconds) in results.items():
