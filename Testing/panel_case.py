@@ -14,6 +14,7 @@ PIXEL_MM = 3.0 * 700 / 1020  # at the isocentre
 ANGLES_DEG = (0.0, 90.0)
 LONGEST_S = 240  # a registration takes seconds; on a machine that does much else at once, longer
 REFINE = "Refine a start that is close"  # the method that takes the least time
+LEARNED = "Learned similarity only"
 SLOW = "CMA-ES nearby, then refine"  # the method that takes the most: long enough to look at while it runs
 TRUE_TURN_DEG, TRUE_SHIFT_MM = (5.0, -4.0, 6.0), (10.0, -8.0, -12.0)
 

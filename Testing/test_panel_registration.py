@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, choose_case
+from panel_case import LEARNED, LONGEST_S, PIXEL_MM, REFINE, SLOW, choose_case
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -43,6 +43,17 @@ def test_register_finds_the_pose_and_reports_it(host):
     assert host.ui.confidenceLabel.text.startswith(("High", "Moderate"))
     assert not host.ui.progressBar.isVisibleTo(host.module.widgetRepresentation())
     assert not host.messages.shown
+
+
+def test_the_learned_similarity_registers_with_the_shipped_weights(host):
+    case = choose_case(host)
+    before = case.error_mm(pose(host))
+    host.ui.methodComboBox.currentText = LEARNED
+    host.press(host.ui.registerButton)
+    host.wait(lambda: host.ui.stageLabel.text == "Following the learned similarity", LONGEST_S)
+    finish(host)
+    assert not host.messages.shown
+    assert case.error_mm(pose(host)) < before
 
 
 def test_undo_and_redo_go_between_start_and_result(host):

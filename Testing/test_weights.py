@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.evaluation.convexity import convexity
 from XrayCTRegistrationLib.networks.weights import (
     ARCHITECTURES,
     load_network,
@@ -95,5 +96,17 @@ def test_an_unknown_name_is_an_input_error():
         network_named("resnet")
 
 
-def test_shipped_weights_stand_with_the_modules_resources():
-    assert shipped_weights().parts[-3:] == ("Resources", "Models", "dual-branch.safetensors")
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_weights_are_shipped_with_the_modules_resources(name):
+    path = shipped_weights(name)
+    assert path.parts[-3:] == ("Resources", "Models", f"{name}.safetensors")
+    assert load_network(path).name == name
+    assert path.stat().st_size < 20_000_000
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_shipped_networks_point_to_the_truth_on_a_ct_they_have_not_seen(name, shared_data):
+    rows = convexity(load_network(shipped_weights(name)), [shared_data / "ct" / "lidc_0001.nii.gz"], cases=48)
+    means = {row.part: row.mean for row in rows if row.least == 20.0}
+    assert means["rotation"] > 0.5
+    assert means["translation"] > 0.5

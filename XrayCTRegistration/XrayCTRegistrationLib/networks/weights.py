@@ -29,10 +29,7 @@ def network_named(name: str) -> SimilarityNetwork:
 
 
 def shipped_weights(name: str = DualBranch.name) -> Path:
-    """Where weights of a network stand in the module's Resources.
-
-    None are shipped yet: half an hour of training on a CPU gave none that register better than a plain correlation.
-    """
+    """Where the weights of a network stand in the module's Resources; the README.md beside them says what they are."""
     return _SHIPPED / f"{name}.safetensors"
 
 
