@@ -119,10 +119,10 @@ def adapt(
             rich_help_panel=_DATA,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.", rich_help_panel=_RECIPE)] = 900,
     batch: BatchOption = 16,
-    learning_rate: RateOption = 3e-4,
-    max_minutes: MinutesOption = 5.0,
+    learning_rate: RateOption = 1.5e-3,
+    max_minutes: MinutesOption = 10.0,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
     output: Annotated[

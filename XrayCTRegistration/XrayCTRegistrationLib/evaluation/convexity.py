@@ -125,7 +125,7 @@ def _write_plot(path: Path, rows: Sequence[ConvexityRow]) -> None:
         raise InputError(
             f"{path}: the plot needs matplotlib, which is not installed. Install XrayCTRegistration[evaluation]."
         ) from None
-    figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
     ct = rows[0].ct  # all of them together, where there are several
     panels = figure.subplots(1, 2, sharey=True)
     for panel, part, unit in zip(panels, ("rotation", "translation"), ("degrees", "mm")):
@@ -138,7 +138,7 @@ def _write_plot(path: Path, rows: Sequence[ConvexityRow]) -> None:
         panel.axhline(0.8, color="0.7", linewidth=1)
         panel.set(xlabel=f"{part} from the truth ({unit})", ylim=(-1, 1))
         panel.grid(True, color="0.93")
-    figure.axes[0].set_ylabel("cosine to the way to the truth (dotted: tenth percentile)")
-    figure.axes[0].legend(loc="lower left")
+    figure.axes[0].set_ylabel("cosine (dotted: tenth percentile)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     with replacing(path) as unfinished:
         figure.savefig(unfinished, format="png")
