@@ -10,7 +10,6 @@ from XrayCTRegistrationLib.geometry import Pose
 from XrayCTRegistrationLib.networks.branches import FourierBlock, InvertibleBlock
 from XrayCTRegistrationLib.networks.interface import (
     carried,
-    compare,
     descent_directions,
     fixed_xrays,
     image_metric,
@@ -114,7 +113,7 @@ def test_the_derivative_of_the_pose_gradient_reaches_the_residual_cnn_as_finite_
 
     def slope_along_wanted() -> torch.Tensor:
         matrices = _stacked(poses).requires_grad_()
-        value = compare(network, moving_volume(network, volume), fixed, matrices).value.sum()
+        value = similarity(network, volume, fixed, matrices).sum()
         return (torch.autograd.grad(value, matrices, create_graph=True)[0] * wanted).sum()
 
     (found,) = torch.autograd.grad(slope_along_wanted(), weight)
@@ -127,6 +126,18 @@ def test_the_derivative_of_the_pose_gradient_reaches_the_residual_cnn_as_finite_
         with torch.no_grad():
             weight.sub_(sign * step * change)
     assert (found * change).sum().item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4)
+
+
+def test_a_residual_that_learned_nothing_is_left_out_without_a_difference_and_one_that_did_is_not():
+    network, volume = network_named("prost"), _volume()
+    with torch.no_grad():
+        left_out = moving_volume(network, volume).values
+    assert torch.equal(left_out, moving_volume(network, volume).values)
+    with torch.no_grad():
+        network.residual.layers[-1].bias += 0.1
+        learned = moving_volume(network, volume).values
+    assert torch.equal(learned, moving_volume(network, volume).values)
+    assert not torch.equal(learned, left_out)
 
 
 def test_the_residual_starts_as_the_plain_volume():

@@ -14,6 +14,7 @@ from ..projector import VolumeTensor, project
 
 EMBEDDED = 12  # channels of the features whose means over the image hold a pose
 _LEVER_MM, _DAMPING = 100.0, 0.1  # of `descent_directions`: a turn of 1 radian, and a share of the mean
+WINDOW_PX, WINDOW_MM, VOXEL_MM = 64, 141.3, 4.0  # what is trained on: the seed's field at the isocentre, the CT
 MULTIPLE_PX = 16  # both sides of an image: what the encoders halve four times
 
 
@@ -110,13 +111,15 @@ def moving_volume(network: SimilarityNetwork, attenuation: VolumeTensor) -> Volu
     return VolumeTensor(network.moving_values(attenuation.values), attenuation.ijk_to_world)
 
 
-def compare(network: SimilarityNetwork, moving: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor) -> Compared:
-    """Compare B X-rays with the DRRs of a `moving_volume` under B poses (B, 4, 4), ct_to_world.
+def _compared(
+    network: SimilarityNetwork, moving: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
+) -> tuple[torch.Tensor, Compared]:
+    """The DRRs of a `moving_volume` under B poses (B, 4, 4), ct_to_world, and what B X-rays have in common with them.
 
     Differentiable in the poses, and this derivative again in the parameters of the network.
     """
     images = project(moving, poses, fixed.views)
-    return network.compared(fixed.images, standardised(images, fixed.weights))
+    return images, network.compared(fixed.images, standardised(images, fixed.weights))
 
 
 def slope_at(
@@ -133,8 +136,7 @@ def slope_at(
     projector has no Hessian, and training needs none.
     """
     poses = poses.detach().requires_grad_()
-    images = project(moving, poses, fixed.views)
-    compared = network.compared(fixed.images, standardised(images, fixed.weights))
+    images, compared = _compared(network, moving, fixed, poses)
     (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph, retain_graph=True)
     metric = image_metric(images, poses, fixed.weights, centers)
     return Slope(compared, twist_gradient(slope, poses.detach(), centers), metric)
@@ -144,7 +146,7 @@ def similarity(
     network: SimilarityNetwork, attenuation: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
 ) -> torch.Tensor:
     """Values (B,) of the learned similarity of B X-rays and a CT under B poses (B, 4, 4); lower is more alike."""
-    return compare(network, moving_volume(network, attenuation), fixed, poses).value
+    return _compared(network, moving_volume(network, attenuation), fixed, poses)[1].value
 
 
 def twist_gradient(matrix_gradient: torch.Tensor, poses: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:

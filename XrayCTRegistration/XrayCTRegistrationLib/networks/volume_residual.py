@@ -31,5 +31,9 @@ class VolumeResidual(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, attenuation: torch.Tensor) -> torch.Tensor:
+        last = self.layers[-1]
+        if not torch.is_grad_enabled() and not last.weight.any() and not last.bias.any():
+            # Nothing was learned and nothing is to be: the layers would take some tenths of a second to add zero.
+            return attenuation.expand(-1, CHANNELS, -1, -1, -1)
         residual = self.layers(attenuation / WATER_ATTENUATION_PER_MM)  # water is 1: numbers a network can work with
         return attenuation + WATER_ATTENUATION_PER_MM * residual
