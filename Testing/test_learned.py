@@ -20,6 +20,7 @@ from XrayCTRegistrationLib.registration import Settings, centered, problem_of, r
 from XrayCTRegistrationLib.search import learned
 from XrayCTRegistrationLib.simulation import line_integrals
 from XrayCTRegistrationLib.state import finished
+from XrayCTRegistrationLib.training.anatomy import anatomy_of
 from XrayCTRegistrationLib.training.samples import training_view
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
 
@@ -152,7 +153,10 @@ def test_convexity_is_one_for_a_similarity_that_points_to_the_truth(monkeypatch,
 
     original = measuring.pose_directions
     monkeypatch.setattr(measuring, "pose_directions", oracle)
-    monkeypatch.setattr(measuring, "read_ct", lambda path: synthetic_spine(1, 4.0))
+    spine = synthetic_spine(1, 4.0)
+    monkeypatch.setattr(
+        measuring, "unvaried_anatomy", lambda path, device: anatomy_of(path.name, spine, 4.0, False, device)
+    )
     rows = measuring.convexity(Correlation(), [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], cases=20)
     assert {row.ct for row in rows} == {"all", "a.nii.gz", "b.nii.gz"}
     for ct, cases in (("all", 40), ("a.nii.gz", 20)):

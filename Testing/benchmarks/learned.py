@@ -1,11 +1,12 @@
 """The learned similarities measured: how convex they are, the seed's Table 1, a harder one, and their speed.
 
-    python Testing/benchmarks/learned.py convexity --weights A.safetensors B.safetensors --ct a.nii.gz b.nii.gz
+    python Testing/benchmarks/learned.py convexity --ct a.nii.gz b.nii.gz   whether they point to the truth
     python Testing/benchmarks/learned.py table1 ...    start, and every network without and with CMA-ES
     python Testing/benchmarks/learned.py hard ...      degraded X-rays: networks and hand-made similarities, one descent
     python Testing/benchmarks/learned.py speed ...     a gradient step, on the CPU and on a GPU where there is one
 
-CTs must not have been trained on. Every part writes Markdown and CSV into the output folder and prints the Markdown.
+The weights are the shipped ones, or those that --weights names. CTs must not have been trained on. Every part writes
+Markdown and CSV into the output folder and prints the Markdown.
 What `table1` finds in a table1.csv that is there already is kept, so that networks can be measured one by one.
 """
 
@@ -30,15 +31,15 @@ from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary, write_csv
 from XrayCTRegistrationLib.io.volumes import read_ct
 from XrayCTRegistrationLib.metrics import bone_points, pose_error
-from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork, moving_volume
-from XrayCTRegistrationLib.networks.weights import load_network
+from XrayCTRegistrationLib.networks.interface import WINDOW_PX, Compared, SimilarityNetwork, moving_volume
+from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, shipped_weights
 from XrayCTRegistrationLib.realism import CLEAN, HARD
 from XrayCTRegistrationLib.registration import Settings, problem_of
-from XrayCTRegistrationLib.search.learned import VOXEL_MM, WINDOW_PX, learned_descent
+from XrayCTRegistrationLib.search.learned import learned_descent
 from XrayCTRegistrationLib.similarity import locally_normalised
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.threads import torch_on_one_thread
-from XrayCTRegistrationLib.training.anatomy import anatomy_of
+from XrayCTRegistrationLib.training.anatomy import unvaried_anatomy
 from XrayCTRegistrationLib.training.objective import pose_directions
 from XrayCTRegistrationLib.training.samples import sampled_batch, training_view
 
@@ -154,8 +155,7 @@ def speed(weights: Sequence[Path], ct: Path) -> str:
 
 def _gradient_step(weights: Path, ct_path: Path, device: str, steps: int = 40) -> tuple[float, float]:
     """Median milliseconds of the value's gradient to the pose, and by how many megabytes the peak of memory rose."""
-    ct = read_ct(ct_path)
-    anatomy = anatomy_of(ct_path.name, ct.downsampled(ct.factors_to(2.0)), VOXEL_MM, False, torch.device(device))
+    anatomy = unvaried_anatomy(ct_path, torch.device(device))
     batch = sampled_batch(anatomy, training_view(WINDOW_PX), [np.random.default_rng(0)], CLEAN)
     network = load_network(weights, device)
     before, seconds = _peak_mb(device), []
@@ -178,7 +178,7 @@ def _peak_mb(device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["convexity", "table1", "hard", "speed"])
-    parser.add_argument("--weights", type=Path, nargs="*", default=[])
+    parser.add_argument("--weights", type=Path, nargs="*", default=[shipped_weights(name) for name in ARCHITECTURES])
     parser.add_argument("--ct", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=20, help="X-rays per CT")
     parser.add_argument("--seed", type=int, default=0)

@@ -11,18 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..io.figures import figure_file
 from ..io.poses import replacing
-from ..io.volumes import read_ct
 from ..losses import cosines
-from ..networks.interface import SimilarityNetwork, moving_volume
+from ..networks.interface import WINDOW_PX, SimilarityNetwork, moving_volume
 from ..realism import CLEAN, Realism
-from ..search.learned import VOXEL_MM, WINDOW_PX
 from ..threads import torch_on_one_thread
-from ..training.anatomy import anatomy_of
+from ..training.anatomy import unvaried_anatomy
 from ..training.objective import pose_directions
 from ..training.samples import sampled_batch, training_view
-from ..volume import prepared
 
 _EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0, np.inf)  # degrees, and millimetres
 _AT_ONCE = 16
@@ -56,9 +53,7 @@ def convexity(
     view = training_view(WINDOW_PX)
     with torch_on_one_thread():
         for path in ct_paths:
-            ct = prepared(read_ct(path))
-            factors = ct.factors_to(2.0)
-            anatomy = anatomy_of(Path(path).name, ct.downsampled(factors), VOXEL_MM, False, torch.device("cpu"))
+            anatomy = unvaried_anatomy(Path(path), torch.device("cpu"))
             with torch.no_grad():
                 moving = moving_volume(network, anatomy.moving)
             parts = []
@@ -93,7 +88,7 @@ def _rows(network: str, ct: str, found: np.ndarray, distances: np.ndarray) -> li
 
 def convexity_markdown(rows: Sequence[ConvexityRow]) -> str:
     """The rows as a Markdown table: a line per network, CT and part, a column per bin."""
-    bins = [f"{least:g}-{most:g}" if np.isfinite(most) else f"{least:g}+" for least, most in pairwise(_EDGES)]
+    bins = [_bin(least, most) for least, most in pairwise(_EDGES)]
     lines = ["| network | CT | cosine of | " + " | ".join(bins) + " |", "| --- | --- | --- |" + " ---: |" * len(bins)]
     for key in dict.fromkeys((row.network, row.ct, row.part) for row in rows):
         of_key = {row.least: row for row in rows if (row.network, row.ct, row.part) == key}
@@ -101,6 +96,10 @@ def convexity_markdown(rows: Sequence[ConvexityRow]) -> str:
         unit = "rotation, by degrees" if key[2] == "rotation" else "translation, by mm"
         lines.append("| " + " | ".join([key[0], key[1], unit, *cells]) + " |")
     return "\n".join([*lines, "", "Mean ± standard deviation (cases) of the cosine to the way to the truth.", ""])
+
+
+def _bin(least: float, most: float) -> str:
+    return f"{least:g}-{most:g}" if np.isfinite(most) else f"{least:g}+"
 
 
 def _cell(row: ConvexityRow) -> str:
@@ -119,26 +118,18 @@ def write_convexity(folder: Path, rows: Sequence[ConvexityRow]) -> None:
 
 
 def _write_plot(path: Path, rows: Sequence[ConvexityRow]) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(
-            f"{path}: the plot needs matplotlib, which is not installed. Install XrayCTRegistration[evaluation]."
-        ) from None
-    figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
-    ct = rows[0].ct  # all of them together, where there are several
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, part, unit in zip(panels, ("rotation", "translation"), ("degrees", "mm")):
-        for network in dict.fromkeys(row.network for row in rows):
-            chosen = [row for row in rows if (row.network, row.ct, row.part) == (network, ct, part)]
-            names = [f"{row.least:g}-{row.most:g}" if np.isfinite(row.most) else f"{row.least:g}+" for row in chosen]
-            means, low = (np.array([getattr(row, name) for row in chosen]) for name in ("mean", "least_of_9_in_10"))
-            (line,) = panel.plot(names, means, "o-", label=network)
-            panel.plot(names, low, ":", color=line.get_color())
-        panel.axhline(0.8, color="0.7", linewidth=1)
-        panel.set(xlabel=f"{part} from the truth ({unit})", ylim=(-1, 1))
-        panel.grid(True, color="0.93")
-    figure.axes[0].set_ylabel("cosine (dotted: tenth percentile)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    with replacing(path) as unfinished:
-        figure.savefig(unfinished, format="png")
+    with figure_file(path, (9, 4.5), "evaluation", dpi=120) as figure:
+        ct = rows[0].ct  # all of them together, where there are several
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, part, unit in zip(panels, ("rotation", "translation"), ("degrees", "mm")):
+            for network in dict.fromkeys(row.network for row in rows):
+                chosen = [row for row in rows if (row.network, row.ct, row.part) == (network, ct, part)]
+                names = [_bin(row.least, row.most) for row in chosen]
+                means, low = (np.array([getattr(row, name) for row in chosen]) for name in ("mean", "least_of_9_in_10"))
+                (line,) = panel.plot(names, means, "o-", label=network)
+                panel.plot(names, low, ":", color=line.get_color())
+            panel.axhline(0.8, color="0.7", linewidth=1)
+            panel.set(xlabel=f"{part} from the truth ({unit})", ylim=(-1, 1))
+            panel.grid(True, color="0.93")
+        figure.axes[0].set_ylabel("cosine (dotted: tenth percentile)")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)

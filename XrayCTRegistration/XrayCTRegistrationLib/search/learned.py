@@ -14,6 +14,9 @@ from ..errors import InputError
 from ..geometry import Pose, XrayView, common_isocenter
 from ..levels import Problem
 from ..networks.interface import (
+    VOXEL_MM,
+    WINDOW_MM,
+    WINDOW_PX,
     FixedXrays,
     SimilarityNetwork,
     carried,
@@ -27,7 +30,6 @@ from ..projector import VolumeTensor, device_for
 from ..state import RegistrationState, Steps
 from ..xray import XrayImage
 
-WINDOW_PX, _WINDOW_MM, VOXEL_MM = 64, 141.3, 4.0  # what the networks are trained on: the seed's field at the isocentre
 _LEAST_BELIEVED = 0.1  # share of the window
 _ITERATIONS = 100
 # Turn (radians), shift across the ray, and shift along it (mm): the first step and the one that ends a descent.
@@ -122,7 +124,7 @@ def learned_view(view: XrayView) -> XrayView:
     """The part of a view, about where it sees its isocentre, that networks are trained on; it may reach beyond it."""
     isocenter = common_isocenter([view])
     middle, _ = view.project_points(isocenter)
-    step_px = _WINDOW_MM / WINDOW_PX / view.millimetres_per_pixel_at(isocenter)
+    step_px = WINDOW_MM / WINDOW_PX / view.millimetres_per_pixel_at(isocenter)
     to_view = np.diag([*step_px, 1.0, 1.0])
     to_view[:2, 3] = middle - step_px * (WINDOW_PX - 1) / 2
     return XrayView(view.source, view.pixel_to_world @ to_view, (WINDOW_PX, WINDOW_PX), view.isocenter)

@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import map_coordinates, zoom
 
 from ..io.volumes import read_ct
+from ..networks.interface import VOXEL_MM
 from ..phantom import synthetic_spine
 from ..phantom.shapes import capsule
 from ..projector import Projector, VolumeTensor, projector_for
@@ -45,7 +46,7 @@ class Source:
     ct_paths: tuple[str, ...]
     synthetic_share: float = 0.2
     xray_voxel_mm: float = 2.0
-    voxel_mm: float = 4.0
+    voxel_mm: float = VOXEL_MM
     bone_only: bool = False
     varied: bool = True
 
@@ -82,6 +83,12 @@ def drawn_anatomy(source: Source, rng: np.random.Generator, device: torch.device
     if source.varied:
         volume = varied(volume, rng)
     return anatomy_of(name, volume, source.voxel_mm, source.bone_only, device)
+
+
+def unvaried_anatomy(path: Path, device: torch.device) -> Anatomy:
+    """The CT of a file or folder as it is, at the resolutions of training."""
+    volume = _coarse_ct(str(path), Source.xray_voxel_mm)
+    return anatomy_of(path.name, volume, Source.voxel_mm, Source.bone_only, device)
 
 
 def anatomy_of(name: str, ct: Volume, voxel_mm: float, bone_only: bool, device: torch.device) -> Anatomy:

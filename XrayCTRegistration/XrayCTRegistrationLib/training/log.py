@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..io.poses import replacing
+from ..io.figures import figure_file
 
 _SMOOTHED_STEPS = 50
 
@@ -64,22 +64,14 @@ def read_log(path: Path) -> list[StepRow]:
 
 def write_log_plot(path: Path, rows: list[StepRow]) -> None:
     """Draw the cosines over the steps as PNG, running means of 50 steps. Raises InputError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(
-            f"{path}: the plot needs matplotlib, which is not installed. Install XrayCTRegistration[training]."
-        ) from None
-    figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    steps = np.array([row.step for row in rows])
-    for name in ("rotation_cosine", "translation_cosine"):
-        values = np.array([getattr(row, name) for row in rows])
-        width = max(1, min(_SMOOTHED_STEPS, len(values)))
-        smooth = np.convolve(values, np.ones(width) / width, mode="valid")
-        axes.plot(steps[width - 1 :], smooth, label=name.replace("_", " "))
-    axes.set(xlabel="step", ylabel="cosine to the geodesic direction", ylim=(-0.1, 1))
-    axes.grid(True, color="0.93")
-    axes.legend(loc="lower right")
-    with replacing(path) as unfinished:
-        figure.savefig(unfinished, format="png")
+    with figure_file(path, (7, 4), "training") as figure:
+        axes = figure.add_subplot()
+        steps = np.array([row.step for row in rows])
+        for name in ("rotation_cosine", "translation_cosine"):
+            values = np.array([getattr(row, name) for row in rows])
+            width = max(1, min(_SMOOTHED_STEPS, len(values)))
+            smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+            axes.plot(steps[width - 1 :], smooth, label=name.replace("_", " "))
+        axes.set(xlabel="step", ylabel="cosine to the geodesic direction", ylim=(-0.1, 1))
+        axes.grid(True, color="0.93")
+        axes.legend(loc="lower right")

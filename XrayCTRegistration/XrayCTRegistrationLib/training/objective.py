@@ -49,7 +49,8 @@ def pose_directions(
 
 def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
     """(B, 12) float32 coordinates of poses (B, 4, 4), ct_to_world, in which the geodesic ways are straight to first
-    order: the rotation matrix in the C-arm's axes, and the isocentre's (B, 3) shift, in deviations of the protocol.
+    order: the rotation matrix in the C-arm's axes, and the shift of the CT's isocentre (B, 3), in deviations of the
+    protocol.
 
     Half the squared distance of two rotation matrices is 4 sin^2(angle / 2), whose gradient points along the geodesic;
     a difference of rotation vectors or of Euler angles would not. The depth counts for less, since the image

@@ -22,7 +22,7 @@ from torch import nn
 from ..errors import InputError
 from ..losses import UncertaintyWeights
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import SimilarityNetwork, moving_volume
+from ..networks.interface import WINDOW_PX, SimilarityNetwork, moving_volume
 from ..networks.prost import Prost
 from ..networks.sopi import Sopi
 from ..networks.weights import load_network, network_named, save_weights
@@ -57,7 +57,7 @@ class Recipe:
 
     source: Source
     network: str = "dual-branch"
-    image_px: int = 64
+    image_px: int = WINDOW_PX
     batch: int = 16
     steps: int = 2000
     learning_rate: float = 2e-3
