@@ -32,9 +32,7 @@ def confidence(result: Descended, level: Level, runner_up_gap: float | None, str
     strayed: whether the descent led out of the range that was to be searched.
     The expected error is the Gauss-Newton covariance, the residual's variance over the effective number of pixels.
     """
-    pixels = sum(float(fixed.weights.sum()) for fixed in level.fixed)
-    variance = 2 * (1 - result.similarity) * _CORRELATED_PIXELS / max(pixels, 1.0)
-    covariance = variance * np.linalg.pinv(result.matrix, rcond=1e-9, hermitian=True)
+    covariance = _CORRELATED_PIXELS * result.at.noise * np.linalg.pinv(result.at.matrix, rcond=1e-9, hermitian=True)
     turn, shift = np.trace(covariance[:3, :3]), np.trace(covariance[3:, 3:])
     expected_mm = float(np.sqrt(max(shift + turn * 50.0**2 * 2 / 3, 0.0)))
     similarity = result.similarity

@@ -23,12 +23,12 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
 from .projector import device_for
 from .search.cmaes import cmaes
-from .search.descent import descend, descend_robustly
+from .search.descent import descend, descend_in_depth
 from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import matched_polarity
-from .similarity import similarity
 from .state import RegistrationState, Steps, finished, reported
 from .threads import torch_on_one_thread
+from .weights import Extent
 from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
 from .xray import Polarity, Radiograph, XrayImage, xray_image
 
@@ -173,7 +173,7 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
         pixel_mm = problem.extent_mm(pose) / pixels
         steps = descend(problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
-    steps = descend_robustly(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
+    steps = descend_in_depth(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.5, pose)).pose
     outcome.strayed = not settings.span.holds(*problem.motion(pose))
     if not outcome.strayed:
@@ -233,7 +233,7 @@ def problem_steps(
     yield state
     body = coarsened(body)
     yield state
-    problem = Problem(attenuation(body), (), tuple(views), start, ct.center, settings.device)
+    problem = Problem(attenuation(body), (), tuple(views), start, ct.center, Extent.of(body), settings.device)
     yield state
     for radiograph, view in zip(radiographs, views):
         try:
@@ -278,7 +278,5 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
 
 
 def similarity_at(level: Level, pose: Pose) -> float:
-    """Mean similarity over the views, -1 to 1, of the DRRs at a pose."""
-    matrix = torch.from_numpy(pose.matrix.copy())[None]
-    values = [similarity(fixed, level.projector.images(matrix, fixed.view)) for fixed in level.fixed]
-    return float(sum(values)) / len(values)
+    """Mean similarity over the views, at most 1, of the DRRs at a pose."""
+    return float(level.similarity([pose])[0])

@@ -1,8 +1,14 @@
-"""How alike an X-ray and DRRs are: normalised correlations, batched, weighted by what can be believed.
+"""How alike an X-ray and DRRs are: the share of the X-ray's structure that the DRR explains.
 
-The registration's similarity is the mean of two normalised cross-correlations (NCC): of the images, which sees far,
-and of the locally normalised images (each pixel minus the mean of its window, over the window's standard deviation),
-which sees fine structure and ignores slow changes of contrast. Both are 1 at best.
+Both images are locally normalised (each pixel minus the mean of its window, over the window's standard deviation), which
+keeps fine structure and ignores slow changes of contrast. With f the X-ray's, m the DRR's normalised pixels, w their
+weights and a the contrast between the two, fitted,
+
+    similarity = 1 - sum w rho(f - a m) / sum w rho(f),    rho(r) = 1 - exp(-r^2 / 2 scale^2)    (Welsch)
+
+is 1 where all is explained and 0 where a blank image would explain as much. A pixel that shows something else (an
+instrument, a hand, a bone that the CT lacks) costs at most 1, wherever it lies. The windows' means and deviations are
+taken a second time without such pixels, so that they do not spoil their neighbours either.
 """
 
 from __future__ import annotations
@@ -13,10 +19,13 @@ from functools import lru_cache
 import torch
 
 from .geometry import XrayView
+from .weights import welsch
 
-WINDOW_RADIUS_MM, LEAST_WINDOW_RADIUS_PX = 12.0, 12  # about a vertebra; narrower windows draw poses in less far
-_GLOBAL_SHARE = 0.3  # of the plain NCC in the similarity; the rest is local
+SCALES = (1.0, 0.5, 0.3)  # of rho, in deviations of a window's structure: sees far, and sees past what does not fit
 _FLOOR = 0.25  # of an image's typical local deviation, below which a window counts as flat
+_NORMALISATIONS, _CONTRAST_STEPS = 2, 3
+_CONTRASTS = (0.3, 1.3)  # of the DRR's normalised image in the X-ray's: noise lowers it
+_LEAST_COMPARED = 0.25  # of the CT's footprint; below, the similarity falls, or next to nothing would fit best
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,77 +33,124 @@ class FixedImage:
     """An X-ray at one resolution, ready to be compared.
 
     view: its geometry. line_integrals: (rows, columns). weights: (rows, columns), 0 where nothing can be believed.
-    window_px: radius of the windows of local normalisation.
+    window_px: radius of the windows of local normalisation. footprint_px: weights where the CT can be expected.
     """
 
     view: XrayView
     line_integrals: torch.Tensor
     weights: torch.Tensor
     window_px: int
-    bands: tuple[torch.Tensor, torch.Tensor] = field(init=False)
+    footprint_px: float
+    local: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bands", bands(self.line_integrals[None], self.weights, self.window_px))
+        local = locally_normalised(self.line_integrals[None], self.weights[None], self.window_px).pixels
+        object.__setattr__(self, "local", local)
 
 
-def similarity(fixed: FixedImage, images: torch.Tensor) -> torch.Tensor:
-    """Similarities (B,), -1 to 1, of DRRs (B, rows, columns) to the fixed image."""
-    shares = (_GLOBAL_SHARE, 1 - _GLOBAL_SHARE)
-    moving = bands(images, fixed.weights, fixed.window_px)
-    return sum(share * (f * m).sum(dim=(-2, -1)) for share, f, m in zip(shares, fixed.bands, moving))
+@dataclass(frozen=True, eq=False)
+class Local:
+    """Locally normalised images: pixels, and the means and deviations (B, rows, columns) of their windows."""
+
+    pixels: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
 
-def bands(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The plain and the locally normalised images (B, rows, columns), of weighted mean 0 and norm 1, times
-    sqrt(weights), so that a product's sum is a weighted NCC."""
-    local, _ = locally_normalised(images, weights, window_px)
-    return _unit(images, weights)[0], _unit(local, weights)[0]
+@dataclass(frozen=True, eq=False)
+class System:
+    """A Gauss-Newton system in n parameters, over the squares of the explained structure, so that levels and views weigh
+    alike: matrix (n, n) and way up (n,), float64. noise: the residuals' variance in these units, if they were
+    independent."""
+
+    matrix: torch.Tensor
+    way: torch.Tensor
+    noise: float
 
 
-def gauss_newton(
-    fixed: FixedImage, image: torch.Tensor, jacobian: torch.Tensor
-) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """Similarity of one DRR (rows, columns), and the Gauss-Newton system of 1 - similarity in the twist.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """DRRs beside an X-ray, each (B, ...).
 
-    jacobian (6, rows, columns) of the DRR. With unit bands f and m, 1 - f.m = |f - m|^2 / 2: a least-squares problem.
-    Returns the similarity, the matrix (6, 6) and minus the gradient (6,), both float64.
+    similarity: (B,) at most 1. compared: (B,) how much counted, as a share of the CT's footprint, at most 1.
+    fixed, moving, contrast: what was compared, see above. residuals, weights: (B, rows, columns) of the normalised
+    images; fitting: the weights times those of outliers.
     """
-    local, deviation = locally_normalised(image[None], fixed.weights, fixed.window_px)
-    mean = _local_mean(image[None], fixed.weights, fixed.window_px)
-    slope_mean = _local_mean(jacobian, fixed.weights, fixed.window_px)
-    slope_variance = (
-        _local_mean(jacobian * image, fixed.weights, fixed.window_px) - mean * slope_mean
-    )  # half the derivative
-    local_jacobian = (jacobian - slope_mean) / deviation - local * slope_variance / deviation**2
-    value, matrix, descent = 0.0, 0.0, 0.0
-    systems = ((_GLOBAL_SHARE, image[None], jacobian), (1 - _GLOBAL_SHARE, local, local_jacobian))
-    for target, (share, moving, slopes) in zip(fixed.bands, systems):
-        unit, norm = _unit(moving, fixed.weights)
-        slopes = (slopes - _weighted_mean(slopes, fixed.weights)) * fixed.weights.sqrt() / norm
-        slopes, unit, target = slopes.flatten(1).double(), unit.flatten().double(), target.flatten().double()
-        slopes = slopes - torch.outer(slopes @ unit, unit)
-        value += share * float(target @ unit)
-        matrix = matrix + share * slopes @ slopes.T
-        descent = descent + share * slopes @ target
-    return value, matrix, descent
+
+    similarity: torch.Tensor
+    compared: torch.Tensor
+    fixed: torch.Tensor
+    moving: Local
+    contrast: torch.Tensor
+    residuals: torch.Tensor
+    weights: torch.Tensor
+    fitting: torch.Tensor
 
 
-def locally_normalised(
-    images: torch.Tensor, weights: torch.Tensor, window_px: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, rows, columns) minus their windows' means, over their windows' deviations; and those deviations."""
+def compare(fixed: FixedImage, images: torch.Tensor, rays: torch.Tensor, scale: float = SCALES[-1]) -> Comparison:
+    """DRRs (B, rows, columns) beside the X-ray. rays: weights (B or 1, rows, columns) of their rays, see `weights`."""
+    weights = seen = fixed.weights * rays
+    for _ in range(_NORMALISATIONS):
+        target = locally_normalised(fixed.line_integrals[None], seen, fixed.window_px).pixels
+        moving = locally_normalised(images, seen, fixed.window_px)
+        contrast, residuals, inlying = _fitted(target, moving.pixels, weights, scale)
+        seen = weights * inlying
+    lost = weights * (1 - inlying)
+    blank = weights * (1 - welsch(target, scale))
+    compared = (weights.sum(dim=(-2, -1)) / max(fixed.footprint_px, 1.0)).clamp_max(1)
+    similarity = 1 - lost.sum(dim=(-2, -1)) / blank.sum(dim=(-2, -1)).clamp_min(1e-6)
+    similarity = similarity - (1 - compared / _LEAST_COMPARED).clamp_min(0)
+    return Comparison(similarity, compared, target, moving, contrast, residuals, weights, seen)
+
+
+def _fitted(
+    fixed: torch.Tensor, moving: torch.Tensor, weights: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The contrast (B, 1, 1) by iteratively reweighted least squares, residuals and Welsch weights (B, rows, columns)."""
+    product, square = weights * fixed * moving, weights * moving.square()
+    inlying = None
+    for _ in range(_CONTRAST_STEPS):
+        up, down = (part if inlying is None else part * inlying for part in (product, square))
+        contrast = up.sum(dim=(-2, -1), keepdim=True) / down.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
+        contrast = contrast.clamp(*_CONTRASTS)
+        residuals = fixed - contrast * moving
+        inlying = welsch(residuals, scale)
+    return contrast, residuals, inlying
+
+
+def gauss_newton(found: Comparison, fixed: FixedImage, image: torch.Tensor, jacobian: torch.Tensor) -> System:
+    """The system of half the weighted squared residuals of one DRR (rows, columns) in the n parameters of its jacobian
+    (n, rows, columns), the contrast fitted along."""
+    moving, weights = found.moving, found.fitting
+    mean_slope = _local_mean(jacobian, weights, fixed.window_px)
+    centered = image - _weighted_mean(image[None], weights)[0]
+    variance_slope = _local_mean(jacobian * centered, weights, fixed.window_px) - moving.mean * mean_slope
+    slopes = (jacobian - mean_slope) / moving.deviation - moving.pixels * variance_slope / moving.deviation**2
+    slopes = (found.contrast * slopes).flatten(1).double()
+    weights, pixels, residuals = (part.flatten().double() for part in (weights, moving.pixels, found.residuals))
+    weighted = slopes * weights
+    structure = (weights * pixels.square()).sum().clamp_min(1e-9)
+    along = weighted @ pixels
+    matrix = weighted @ slopes.T - torch.outer(along, along) / structure
+    way = weighted @ residuals - along * (weights * pixels * residuals).sum() / structure
+    noise = (weights * residuals.square()).sum() / weights.sum().clamp_min(1e-9) / structure
+    return System(matrix / structure, way / structure, float(noise))
+
+
+def locally_normalised(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> Local:
+    """Images (B, rows, columns) minus their windows' means, over their windows' deviations, 0 where nothing counts."""
     images = images - _weighted_mean(images, weights)  # keeps the variance below from cancelling
     mean = _local_mean(images, weights, window_px)
     variance = (_local_mean(images**2, weights, window_px) - mean**2).clamp_min(0)
     floor = _FLOOR**2 * _weighted_mean(variance, weights) + 1e-12
     deviation = (variance + floor).sqrt()
-    return (images - mean) / deviation, deviation
+    return Local((images - mean) / deviation, mean, deviation)
 
 
 def _local_mean(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> torch.Tensor:
     """Weighted means (B, rows, columns) over the square windows about each pixel."""
     weights = weights + 1e-6
-    return _box(images * weights, window_px) / _box(weights[None], window_px)
+    return _box(images * weights, window_px) / _box(weights, window_px)
 
 
 def _box(images: torch.Tensor, radius: int) -> torch.Tensor:
@@ -115,26 +171,4 @@ def _window(size: int, radius: int, device: torch.device) -> torch.Tensor:
 
 def _weighted_mean(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """(B, 1, 1) means of images (B, rows, columns)."""
-    return (images * weights).sum(dim=(-2, -1), keepdim=True) / weights.sum()
-
-
-def _unit(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images of weighted mean 0 and norm 1 times sqrt(weights), and the norms (B, 1, 1) they had."""
-    centered = (images - _weighted_mean(images, weights)) * weights.sqrt()
-    norm = centered.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(1e-9)
-    return centered / norm, norm
-
-
-def robust_weights(fixed: FixedImage, image: torch.Tensor) -> torch.Tensor:
-    """The fixed image's weights (rows, columns) times Cauchy weights of the local residuals to a DRR (rows, columns).
-
-    A residual of twice the typical one where the CT is (1.48 times the median deviation) counts half; a bead, a screw
-    or a bone that the CT lacks counts little.
-    """
-    moving = bands(image[None], fixed.weights, fixed.window_px)[1][0]
-    residuals = fixed.bands[1][0] - (fixed.bands[1][0] * moving).sum() * moving
-    believed = residuals[(fixed.weights > 0.5) & (image > 0)]
-    if not len(believed):
-        return fixed.weights
-    scale = 2 * 1.4826 * (believed - believed.median()).abs().median().clamp_min(1e-9)
-    return fixed.weights / (1 + (residuals / scale) ** 2)
+    return (images * weights).sum(dim=(-2, -1), keepdim=True) / weights.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)

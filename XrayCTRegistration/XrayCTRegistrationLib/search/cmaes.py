@@ -5,11 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import torch
 
 from ..geometry import Pose
 from ..levels import Problem
-from ..similarity import similarity
 from ..state import RegistrationState, Steps
 
 with warnings.catch_warnings():
@@ -44,13 +42,10 @@ def cmaes(problem: Problem, start: Pose, seed: int) -> Steps[tuple[Pose, float]]
             asked = strategy.ask()
             poses = [start.moved(_in_world(twist, axes), center) for twist in asked]
             values = np.zeros(population)
-            for fixed in level.fixed:
-                at_once = max(1, _RENDERED_PIXELS_AT_ONCE // fixed.line_integrals.numel())
-                for first in range(0, population, at_once):
-                    matrices = np.stack([one.matrix for one in poses[first : first + at_once]])
-                    images = level.projector.images(torch.from_numpy(matrices), fixed.view)
-                    values[first : first + at_once] += similarity(fixed, images).cpu().numpy() / len(level.fixed)
-                    yield RegistrationState("CMA-ES", (number + generation / generations) / len(_STAGES), pose, value)
+            at_once = max(1, _RENDERED_PIXELS_AT_ONCE // sum(fixed.line_integrals.numel() for fixed in level.fixed))
+            for first in range(0, population, at_once):
+                values[first : first + at_once] = level.similarity(poses[first : first + at_once])
+                yield RegistrationState("CMA-ES", (number + generation / generations) / len(_STAGES), pose, value)
             strategy.tell(asked, list(-values))
             if values.max() > value:
                 value, pose, mean = float(values.max()), poses[values.argmax()], asked[values.argmax()]

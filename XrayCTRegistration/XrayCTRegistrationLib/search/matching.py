@@ -1,0 +1,136 @@
+"""Rendered poses sought in the X-rays: where, and how far away, each matches best.
+
+A shift of the CT across the central ray shifts its DRR, nearly, and a shift along it scales the DRR. So only rotations
+are rendered; shifts are found by normalised cross-correlation with the whole X-ray at once, in Fourier space, with masks
+on both sides (Padfield 2012), and depths by doing so with the X-ray at several scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..geometry import Pose
+from ..levels import Level
+from ..similarity import FixedImage, locally_normalised
+
+_RENDERED_AT_ONCE = 16
+_LEAST_OVERLAP = 0.3  # of the CT's footprint, at a shift that counts
+_MOST_DEVIATIONS = 2.0  # of a window, that a pixel counts for: what is opaque shall not decide
+_FLAT = 1e-3  # of the footprint: sums of squares below it are of images without structure
+_DEPTH_TRUST = 0.1  # of a depth from its scale beside a shift, where several views tell of the same motion
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A pose moved to where it matches, and its correlation there, -1 to 1."""
+
+    pose: Pose
+    correlation: float
+
+
+def matched(
+    level: Level, center: np.ndarray, poses: Sequence[Pose], reach_mm: float, depths_mm: Sequence[float]
+) -> Iterator[list[Match]]:
+    """Every pose, moved to where its DRRs match all views best, the best first, as far as matched yet; yields after
+    every few.
+
+    center: (3,) where the poses hold the CT's isocentre. reach_mm: how far across the rays it may stand off.
+    depths_mm: along the rays, that are tried. Several views fix the shift by least squares.
+    """
+    results: list[Match] = []
+    templates = [_Template(level, fixed, center, reach_mm, depths_mm) for fixed in level.fixed]
+    for first in range(0, len(poses), _RENDERED_AT_ONCE):
+        batch = poses[first : first + _RENDERED_AT_ONCE]
+        found = [template.best(batch) for template in templates]
+        correlations = np.mean([values for _, values in found], axis=0)
+        rows = np.concatenate([template.trusted_axes for template in templates])
+        for index, pose in enumerate(batch):
+            right = np.concatenate([shifts[index] * template.trust for template, (shifts, _) in zip(templates, found)])
+            shift_mm = np.linalg.lstsq(rows, right, rcond=1e-6)[0]
+            results.append(Match(Pose.from_parts(np.eye(3), shift_mm) @ pose, float(correlations[index])))
+        results.sort(key=lambda match: -match.correlation)
+        yield results
+
+
+class _Template:
+    """A fixed image at several scales, ready to be sought in DRRs of a field that is larger on every side.
+
+    With f and m the locally normalised images and w, v the weights of X-ray and DRR, the correlation at every shift is
+    sum wf vm / sqrt(sum wf^2 v sum w vm^2). Local normalisation has taken the means away.
+    """
+
+    def __init__(
+        self, level: Level, fixed: FixedImage, center: np.ndarray, reach_mm: float, depths_mm: Sequence[float]
+    ) -> None:
+        self._level, self._window_px, self._center, self._view = level, fixed.window_px, center, fixed.view
+        self.trust = np.array([1.0, 1.0, _DEPTH_TRUST])
+        self.trusted_axes = self.trust[:, None] * fixed.view.axes.T
+        self._pixel_mm = fixed.view.millimetres_per_pixel_at(center)
+        middle, depths = fixed.view.project_points(center)
+        self._depth_mm, self._middle = float(depths), middle
+        self._scales = 1 + np.array(depths_mm) / self._depth_mm  # of the X-ray: a CT farther away is seen larger again
+        reach_px = np.ceil(reach_mm / self._pixel_mm).astype(int)
+        size = np.array(fixed.view.size_px)
+        first = np.floor(middle + self._scales.max() * (0 - middle)).astype(int) - reach_px
+        last = np.ceil(middle + self._scales.max() * (size - 1 - middle)).astype(int) + reach_px
+        self._first, self._reach = first, reach_px
+        self._field = fixed.view.cropped((int(first[0]), int(first[1])), tuple(int(n) for n in last - first + 1))
+        self._shape = self._field.size_px[::-1]
+        self._expected = fixed.footprint_px
+        self._scaled = [self._spectra(fixed, scale) for scale in self._scales]
+
+    def best(self, poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
+        """Shifts (B, 3) in mm, along columns, rows and depth, that carry the poses to where they match, and the
+        correlations (B,) there."""
+        images, weights = self._level.drawn(poses, self._field)
+        local = locally_normalised(images, weights, self._window_px).pixels.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+        image, square, believed = (self._forth(one) for one in (weights * local, weights * local.square(), weights))
+        values = torch.full((len(poses),), -2.0)
+        shifts = np.zeros((len(poses), 3))
+        for scale, (sought_image, sought_square, sought_weights) in zip(self._scales, self._scaled):
+            product = self._back(image * sought_image)
+            moving, fixed = self._back(square * sought_weights), self._back(believed * sought_square)
+            overlap, expected = self._back(believed * sought_weights), self._expected * scale**2
+            floor = _FLAT * expected
+            score = product / ((moving.clamp_min(0) + floor) * (fixed.clamp_min(0) + floor)).sqrt()
+            score = torch.where(overlap >= _LEAST_OVERLAP * expected, score, -1.0)
+            top, place = (one.cpu() for one in score.flatten(1).max(dim=1))
+            columns = score.shape[-1]
+            for index in torch.nonzero(top > values).flatten().tolist():
+                values[index] = top[index]
+                off_px = np.array([int(place[index]) % columns, int(place[index]) // columns]) - self._reach
+                shifts[index] = [*(-off_px * self._pixel_mm * scale), (scale - 1) * self._depth_mm]
+        return shifts, values.numpy()
+
+    def _spectra(self, fixed: FixedImage, scale: float) -> tuple[torch.Tensor, ...]:
+        """Conjugate spectra of wf, wf^2 and w of the X-ray magnified about the CT's isocentre."""
+        columns, rows = self._shape[1] - 2 * self._reach[0], self._shape[0] - 2 * self._reach[1]
+        origin = self._first + self._reach
+        at = [
+            (torch.arange(count) + start - middle) / scale + middle
+            for count, start, middle in zip((columns, rows), origin, self._middle)
+        ]
+        grid = torch.stack(
+            torch.meshgrid(
+                *(2 * one / (size - 1) - 1 for one, size in zip(at[::-1], fixed.line_integrals.shape)), indexing="ij"
+            )[::-1],
+            dim=-1,
+        ).float()
+        both = torch.stack([fixed.line_integrals * fixed.weights, fixed.weights])[None].cpu()
+        sampled = torch.nn.functional.grid_sample(both, grid[None], align_corners=True)[0]
+        weights = torch.where(sampled[1] > 0.5, sampled[1], 0.0).to(fixed.weights)
+        image = (sampled[0] / sampled[1].clamp_min(1e-6)).to(fixed.weights)
+        local = locally_normalised(image[None], weights[None], self._window_px).pixels[0]
+        local = local.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+        return tuple(self._forth(one).conj() for one in (weights * local, weights * local.square(), weights))
+
+    def _forth(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft2(images, s=self._shape)
+
+    def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
+        columns, rows = self._reach
+        return torch.fft.irfft2(spectrum, s=self._shape)[..., : 2 * rows + 1, : 2 * columns + 1]

@@ -1,0 +1,98 @@
+"""Which pixels count, and how much: every reason to believe a pixel less stands here.
+
+An X-ray's own mask (the field of the collimator, what a person left out) comes with its `FixedImage`. What depends on
+the pose is decided here: rays that leave a cut CT, the shadow of a bone that stands alone, and pixels that show
+something else than the CT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .geometry import XrayView
+from .volume import AIR_HU, Volume
+
+_BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there
+_CUT_SHARE = 0.03  # of a face's voxels that are body, from which the face counts as cut
+_BONE_HU, _BONE_ALONE = 150.0, 0.5  # a CT of which more than half of all that is not air is bone holds bones alone
+_COMPLETE, _USELESS = 1.0, 0.5  # shares of a ray's way through the body that are in the CT, weighed 1 and 0
+_FAR = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """How much of the body a CT holds.
+
+    size: (columns, rows, slices). ijk_to_world: 4x4 of these voxels. cut: (3, 2) bool, whether the body goes on beyond
+    the first and the last voxel along i, j, k. bone_alone: whether the CT holds bones with nothing around them.
+    """
+
+    size: tuple[int, int, int]
+    ijk_to_world: np.ndarray
+    cut: np.ndarray
+    bone_alone: bool
+
+    @classmethod
+    def of(cls, ct: Volume) -> Extent:
+        """Of a CT in Hounsfield units, cropped to the body or not."""
+        faces = [[ct.array.take(end, axis) for end in (0, -1)] for axis in (2, 1, 0)]
+        cut = np.array([[float((face > _BODY_HU).mean()) > _CUT_SHARE for face in pair] for pair in faces])
+        step = max(1, round((ct.array.size / 1e6) ** (1 / 3)))
+        sample = ct.array[::step, ::step, ::step]
+        matter = int((sample > (AIR_HU + _BODY_HU) / 2).sum())
+        bone_alone = int((sample > _BONE_HU).sum()) > _BONE_ALONE * max(matter, 1)
+        return cls(ct.size, ct.ijk_to_world, cut & (not bone_alone), bone_alone)
+
+    @property
+    def cut_everywhere(self) -> bool:
+        """Whether the body goes on at every side, so that no ray is complete."""
+        return bool(self.cut.any(axis=1).all())
+
+
+def ray_weights(extent: Extent, poses: torch.Tensor, view: XrayView) -> torch.Tensor:
+    """Weights (B, rows, columns) of a view's rays under poses (B, 4, 4): the share of a ray's way through the body that
+    lies in the CT, 1 where all of it does or the ray misses the body, falling to 0 at half.
+
+    The body is taken to go on beyond cut faces for ever, in the box of the others. A pair of faces that lies across the
+    view is passed by every ray and decides nothing: the body beyond it is missed by all of them alike.
+    """
+    to_voxel = torch.linalg.inv(poses.double().cpu() @ torch.from_numpy(extent.ijk_to_world.copy()))
+    rays = torch.from_numpy(np.stack([*view.pixel_to_world[:3, :2].T, view.pixel_to_world[:3, 3] - view.source], axis=1))
+    rays = to_voxel[:, :3, :3] @ rays  # (B, 3, 3): voxels per column, per row, and at pixel (0, 0)
+    source = to_voxel[:, :3, :3] @ torch.from_numpy(view.source.copy()) + to_voxel[:, :3, 3]
+    columns, rows = (torch.arange(size, dtype=torch.float32) for size in view.size_px)
+    middle = rays @ torch.tensor([(view.size_px[0] - 1) / 2, (view.size_px[1] - 1) / 2, 1.0], dtype=torch.float64)
+    scaled = (middle * torch.from_numpy(np.linalg.norm(extent.ijk_to_world[:3, :3], axis=0))).abs()
+    rays, source = rays.float(), source.float()
+    enter, leave = torch.tensor(-_FAR), torch.tensor(_FAR)
+    whole_enter, whole_leave = enter, leave
+    for axis in range(3):
+        across, down, first = (rays[:, axis, k, None, None] for k in range(3))
+        way = across * columns[None, None, :] + down * rows[None, :, None] + first
+        way = torch.where(way.abs() < 1e-6, 1e-6, way)
+        low = (-0.5 - source[:, axis, None, None]) / way
+        high = (extent.size[axis] - 0.5 - source[:, axis, None, None]) / way
+        near, far = torch.minimum(low, high), torch.maximum(low, high)
+        enter, leave = torch.maximum(enter, near), torch.minimum(leave, far)
+        decides = (scaled.argmax(dim=1) != axis)[:, None, None]
+        open_low, open_high = (decides & bool(end) for end in extent.cut[axis])
+        near_open = torch.where(way > 0, open_low, open_high)
+        far_open = torch.where(way > 0, open_high, open_low)
+        whole_enter = torch.maximum(whole_enter, torch.where(near_open, -_FAR, near))
+        whole_leave = torch.minimum(whole_leave, torch.where(far_open, _FAR, far))
+    whole = (whole_leave - whole_enter).clamp_min(0)
+    share = torch.where(whole > 0, (leave - enter).clamp_min(0) / whole.clamp_min(1e-6), 1.0)
+    return ((share - _USELESS) / (_COMPLETE - _USELESS)).clamp_min(0)
+
+
+def shadow(images: torch.Tensor, rim_px: int) -> torch.Tensor:
+    """1 in the shadow of DRRs (B, rows, columns) and within rim_px of it, else 0."""
+    return torch.nn.functional.max_pool2d((images > 0).float(), 2 * rim_px + 1, 1, rim_px)
+
+
+def welsch(residuals: torch.Tensor, scale: float) -> torch.Tensor:
+    """Weights exp(-r^2 / 2 scale^2) of residuals (Dennis and Welsch 1978): what lies far outside counts nothing."""
+    return torch.exp(residuals.square() * (-0.5 / scale**2))
