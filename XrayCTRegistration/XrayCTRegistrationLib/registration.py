@@ -23,10 +23,11 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
 from .projector import device_for
 from .search.cmaes import cmaes
-from .search.descent import descend, descend_in_depth
+from .search.descent import descend, descend_in_depth, descend_through
 from .search.global_search import NEAR, SearchRange, global_search
-from .search.polarity import matched_polarity
-from .state import RegistrationState, Steps, finished, reported
+from .search.polarity import readings
+from .search.soft_tissue import settled
+from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .weights import Extent
 from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
@@ -87,6 +88,7 @@ class _Outcome:
     pose: Pose
     runner_up_gap: float | None = None
     strayed: bool = False  # the descent left the range of the search
+    covariance: np.ndarray | None = None  # (6, 6) of the pose's twist, where the last stage knows it
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -166,15 +168,20 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them. Where it leaves
-    the range of the search, the image does not hold the pose, and the pose stays as it was."""
+    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them; then bones and soft
+    tissue each for itself. Where it leaves the range of the search, the image does not hold the pose, and the pose
+    stays as it was."""
     pose = outcome.pose
     for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
         pixel_mm = problem.extent_mm(pose) / pixels
-        steps = descend(problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS)
+        steps = descend_through(problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     steps = descend_in_depth(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
-    pose = (yield from reported(steps, "gradient", 0.5, pose)).pose
+    pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
+    apart = problem.level_of_bones(pose, _finest_mm(problem, pose))
+    steps = settled(apart, pose, problem.center(pose))
+    end = yield from shown(steps, RegistrationState("gradient", 0.8, pose, -1.0))
+    pose, outcome.covariance = end.pose, end.covariance
     outcome.strayed = not settings.span.holds(*problem.motion(pose))
     if not outcome.strayed:
         outcome.pose = pose
@@ -245,7 +252,8 @@ def problem_steps(
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
-            polarity, image = yield from matched_polarity(problem, index, radiograph, mask)
+            read = yield from readings(problem, index, radiograph, mask)
+            polarity, image = read[0].polarity, read[0].image
             log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
         else:
             image = xray_image(radiograph, polarity, mask)
@@ -256,7 +264,11 @@ def problem_steps(
 
 def _finest(problem: Problem, pose: Pose) -> Level:
     """The level that the result is made and judged at."""
-    return problem.level(pose, problem.extent_mm(pose) / _FINEST_PIXELS)
+    return problem.level(pose, _finest_mm(problem, pose))
+
+
+def _finest_mm(problem: Problem, pose: Pose) -> float:
+    return problem.extent_mm(pose) / _FINEST_PIXELS
 
 
 def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...]) -> Steps[RegistrationResult]:

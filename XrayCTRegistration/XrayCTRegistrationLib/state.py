@@ -50,6 +50,16 @@ def reported(
         yield RegistrationState(stage, progress, pose, similarity)
 
 
+def shown(steps: Generator[object, None, Result], state: RegistrationState) -> Steps[Result]:
+    """Steps that yield nothing of their own, as part of a stage that shows one state meanwhile."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield state
+
+
 def finished(steps: Steps[Result]) -> Result:
     """Run a stage to its end and return its result."""
     while True:

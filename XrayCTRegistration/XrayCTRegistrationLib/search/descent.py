@@ -73,6 +73,15 @@ def descend(
     return best
 
 
+def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
+    """As `descend`, through all scales of the similarity, from one that sees far to one that sees past what does not
+    fit."""
+    best = yield from descend(level, start, center, iterations, SCALES[0])
+    for scale in SCALES[1:]:
+        best = yield from descend(level, best.pose, center, iterations, scale)
+    return best
+
+
 def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
     """As `descend`, then from the best of several depths along the first view's ray through the CT's isocentre, and
     again, while that gains.
@@ -80,7 +89,7 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     In depth the similarity hardly changes, and the noise of the interpolation's derivative makes Gauss-Newton believe
     in a much steeper curvature there than there is: its steps are far too short.
     """
-    best = yield from descend(level, start, center, iterations)
+    best = yield from descend_through(level, start, center, iterations)
     ray = center - level.fixed[0].view.source
     ray = ray / np.linalg.norm(ray)
     for _ in range(_DEPTH_ROUNDS):

@@ -1,0 +1,54 @@
+"""The bones' pose where soft tissue has moved: bones and soft tissue as two bodies whose DRRs add up.
+
+What lies around the bones (organs, fat, breath) never stands as it stood in the CT, and one pose for all pulls the bones
+along. Here the soft tissue has a pose of its own, tied to the bones' by a prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import Pose
+from ..levels import Level, Linearised, Problem
+
+_ITERATIONS, _STILL_MM = 8, 0.02
+_SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
+_CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The bones' pose, and the covariance (6, 6) of its twist, the soft tissue's motion included."""
+
+    pose: Pose
+    covariance: np.ndarray
+
+
+def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, None, Settled]:
+    """Gauss-Newton over both poses from a common start; level: `Problem.level_of_bones`. With pauses."""
+    bones = soft = start
+    apart = np.zeros(6)  # twist of the soft tissue from the bones
+    for _ in range(_ITERATIONS):
+        at = yield from level.linearised([bones, soft], center)
+        matrix, way = _with_prior(at, apart)
+        twist = np.linalg.solve(matrix + 1e-9 * np.diag(np.diag(matrix)), way)
+        bones, soft = bones.moved(twist[:6], center), soft.moved(twist[6:], center)
+        apart = apart + twist[6:] - twist[:6]
+        if np.linalg.norm(twist[3:6]) < _STILL_MM:
+            break
+    covariance = _CORRELATED_PIXELS * at.noise * np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)[:6, :6]
+    return Settled(bones, covariance)
+
+
+def _with_prior(at: Linearised, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The system with the prior's part in units of the residuals' noise."""
+    weight = _CORRELATED_PIXELS * at.noise / _SLACK**2
+    matrix, way = at.matrix.copy(), at.way.copy()
+    for rows, sign in ((slice(0, 6), 1), (slice(6, 12), -1)):
+        way[rows] += sign * weight * apart
+        for columns, other in ((slice(0, 6), 1), (slice(6, 12), -1)):
+            matrix[rows, columns] += sign * other * np.diag(weight)
+    return matrix, way
