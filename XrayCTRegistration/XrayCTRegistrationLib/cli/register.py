@@ -126,14 +126,16 @@ def register(
     folder = writable_folder(output)
     if init == "search" and method not in (Method.AUTO, Method.SEARCH):
         raise InputError(f"--init search: the method {method.value} does not search. Use --method auto or search.")
-    with waiting("Starting"):
-        from ..io.poses import read_pose
-        from ..registration import Settings, centered
-        from ..search.global_search import NEAR, SearchRange
-        from ..xray import Polarity
-        from .inputs import read_inputs
+    from ..io.poses import read_pose
+    from ..xray import Polarity
+    from .inputs import read_inputs
 
     given = None if init in ("center", "search") else read_pose(init)
+    inputs = read_inputs(ct, xrays, geometry, mask or [])
+    with waiting("Starting"):  # torch takes a second to load: what is wrong with a file has been said before
+        from ..registration import Settings, centered
+        from ..search.global_search import NEAR, SearchRange
+
     span = NEAR if given else SearchRange(rotation_deg=_WIDE_ROTATION_DEG) if init == "search" else SearchRange()
     if search_rotation is not None:
         span = replace(span, rotation_deg=search_rotation)
@@ -143,7 +145,6 @@ def register(
     settings = Settings(
         method=method.value, search=span, polarity=chosen, weights=weights, device=device.value, seed=seed
     )
-    inputs = read_inputs(ct, xrays, geometry, mask or [])
     start = given or centered(inputs.ct, inputs.views)
     result = registered(inputs, start, settings, init, folder)
     from .report import FILES, result_facts

@@ -30,8 +30,8 @@ def on_one_core() -> Iterator[None]:
 def on_cores(count: int, kernel: Callable[..., None], *arguments: object) -> None:
     """Call kernel(*arguments) in this thread and in up to count - 1 others, and return when all have.
 
-    kernel: takes pieces of work until none is left, each only once, whoever asks: so one call does everything, and others
-    make it faster. It must not raise.
+    kernel: takes pieces of work until none is left, each only once, whoever asks: so one call does everything, and
+    others make it faster. It must not raise.
     """
     helpers = [] if _alone.get() else [_threads().submit(kernel, *arguments) for _ in range(count - 1)]
     kernel(*arguments)

@@ -96,8 +96,8 @@ def _add(values, at, amount):
     values[at] += amount
 
 
-# Inlined, since a function that is called would be found compiled twice, by itself and with its kernel, in whose last digits
-# the two differ: which of them ran would depend on whether the kernel came from disk.
+# Inlined: a function that is called stands in memory twice, compiled by itself and with its kernel, and the two differ
+# in the last digits. Which of them ran would depend on whether the kernel was just compiled or came from disk.
 _march = compiled_march(numba.njit(forceinline=True, **_options), _corners, _add, _prefetch)
 _integral, _derivatives, _fetch_ahead, _spread, _spread_slopes = _march
 

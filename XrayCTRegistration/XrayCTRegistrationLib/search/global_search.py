@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
 
 from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..similarity import FixedImage, locally_normalised, similarity
 from ..state import RegistrationState, Steps, reported
 from .descent import Descended, descend
+from .sobol import sobol_points
 
 _RENDERED_AT_ONCE = 16
 _FLAT_SHARE = 0.02  # of the strongest contrast in a window of the field, below which a window counts as flat
@@ -112,8 +113,8 @@ def sampled_poses(
     (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
     last = (number + 1) * count
-    uniform = qmc.Sobol(4, seed=seed).random_base2((last - 1).bit_length())[last - count : last]
-    normal = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6))
+    uniform = sobol_points(last, seed)[last - count :]
+    normal = ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
     poses = []
     for *turns, depth in normal:
         turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * np.array(turns)) @ axes.T
