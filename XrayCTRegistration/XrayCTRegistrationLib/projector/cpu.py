@@ -194,10 +194,9 @@ class CpuKernels:
 
     device = torch.device("cpu")
 
-    def quantised(self, padded: np.ndarray) -> StoredVolume:
-        size = checked_size(padded.shape)
-        values, scale = quantised_values(padded, np.uint16)
-        return StoredVolume(values.reshape(1, -1), size, scale)
+    def quantised(self, array: np.ndarray) -> StoredVolume:
+        values, scale = quantised_values(array, np.uint16)
+        return StoredVolume(values.reshape(1, -1), values.shape, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
         size = checked_size(values.shape)
