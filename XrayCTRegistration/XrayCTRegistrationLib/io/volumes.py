@@ -210,15 +210,25 @@ def _check_scalar_3d(image: sitk.Image, where: str) -> None:
         raise InputError(f"{where}: this is a single 2D image ({shape}), not a CT. {_REMEDY}")
 
 
+class _Buffer:
+    """An image's voxels as numpy takes them over without a copy: the array keeps this, and this the image."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        interface = dict(sitk.GetArrayViewFromImage(image).__array_interface__)
+        address, _ = interface["data"]
+        self.__array_interface__ = {**interface, "data": (address, False)}  # writable: nobody else has the image
+        self._image = image
+
+
 def _compact(image: sitk.Image) -> np.ndarray:
     """The voxels as int16 where that loses nothing, else float32; small integers as stored.
 
-    Works on SimpleITK's own buffer, slice by slice: a large CT must not stand in memory as floats.
+    Works on SimpleITK's own buffer, slice by slice: a large CT must not stand in memory as floats, nor twice.
     """
-    stored = sitk.GetArrayViewFromImage(image)
+    stored = np.asarray(_Buffer(image))
     stored = stored.reshape(stored.shape[-3:])  # a trailing time axis of one point
     if stored.dtype.kind in "iu" and np.can_cast(stored.dtype, np.int16):
-        return stored.copy()
+        return stored
     result = np.empty(stored.shape, np.int16)
     limits = np.iinfo(np.int16)
     for k, plane in enumerate(stored):
