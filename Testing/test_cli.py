@@ -329,10 +329,10 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_anything_is_rea
 
 def test_files_that_only_the_system_refuses_give_a_message_too(inputs, monkeypatch):
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "out/scene.mrb")
+        raise OSError(errno.ENOSPC, "No space left on device", "out/pose.tfm")
 
-    monkeypatch.setattr("XrayCTRegistrationLib.cli.report.write_scene", full)
-    _assert_refused(run(*REGISTER, "--init", "start.tfm"), "out/scene.mrb", "space on the disk")
+    monkeypatch.setattr("XrayCTRegistrationLib.cli.report.write_pose", full)
+    _assert_refused(run(*REGISTER, "--init", "start.tfm"), "out/pose.tfm", "space on the disk")
 
 
 @pytest.mark.parametrize(

@@ -134,9 +134,12 @@ def test_moved_turns_and_shifts_along_world_axes_whatever_the_pose():
 
 
 def test_rotation_vectors_and_euler_angles_follow_their_definitions():
-    for vector in ([0.0, 0, 0], [0.3, -0.2, 1.1], [0, 0, 3.1], [1e-9, 0, 0]):
+    nearly_half = [[3.1, 0, 0], [0.1, -3.1, 0], [0, 0, 3.1], [-1.8, -1.8, 1.8], [0, np.pi - 1e-9, 0]]
+    for vector in ([0.0, 0, 0], [0.3, -0.2, 1.1], [1e-9, 0, 0], *nearly_half):
         rotation = rotation_from_vector(np.array(vector))
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-15)
         np.testing.assert_allclose(vector_from_rotation(rotation), vector, atol=1e-12)
+    np.testing.assert_allclose(np.abs(vector_from_rotation(np.diag([-1.0, 1, -1]))), [0, np.pi, 0], atol=1e-15)
     np.testing.assert_allclose(rotation_from_vector([0, 0, np.pi / 2]) @ [1, 0, 0], [0, 1, 0], atol=1e-15)
     turns = [rotation_from_vector(angle * axis) for angle, axis in zip((0.3, -0.7, 1.2), np.eye(3))]
     expected = turns[2] @ turns[1] @ turns[0]  # fixed axes: x first

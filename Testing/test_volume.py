@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 import pytest
+from XrayCTRegistrationLib.block_means import block_counts, planes_of_block_means
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import rotation_from_vector
 from XrayCTRegistrationLib.volume import (
@@ -14,6 +15,7 @@ from XrayCTRegistrationLib.volume import (
     attenuation,
     check_hounsfield,
     prepared,
+    prepared_attenuation,
     pyramid,
 )
 
@@ -186,3 +188,43 @@ def test_pyramid_levels_have_about_the_spacing_asked_for_and_are_never_finer():
     volume = Volume(np.zeros((16, 32, 32), np.float32), ijk_to_world((0.8, 0.8, 2.5)))
     levels = pyramid(volume, [4.0, 2.0, 0.1])
     np.testing.assert_allclose([level.spacing_mm for level in levels], [[4, 4, 5], [1.6, 1.6, 2.5], [0.8, 0.8, 2.5]])
+
+
+def consumed(steps) -> tuple[int, Volume]:
+    """How many pauses there were, and what came out."""
+    pauses = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return pauses, end.value
+        pauses += 1
+
+
+@pytest.mark.parametrize("max_voxels", [20_000_000, 300], ids=["as_it_is", "coarsened"])
+def test_attenuation_in_one_pass_is_that_of_the_prepared_ct(matrix, max_voxels):
+    ct = body_in_air(matrix)
+    expected = attenuation(prepared(ct, max_voxels))
+    pauses, volume = consumed(prepared_attenuation(ct, max_voxels))
+    np.testing.assert_array_equal(volume.array, expected.array)
+    np.testing.assert_array_equal(volume.ijk_to_world, expected.ijk_to_world)
+    assert volume.array.dtype == np.float32
+    assert pauses >= len(volume.array)  # one for every plane: a window stays alive beside a CT of any size
+
+
+def test_one_pass_refuses_what_is_no_ct_before_it_begins():
+    with pytest.raises(InputError, match="not Hounsfield units"):
+        next(prepared_attenuation(Volume(np.zeros((3, 3, 3), np.int16) + np.arange(3, dtype=np.int16), np.eye(4))))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("factors", [(1, 1, 1), (2, 3, 4), (40, 40, 40)])
+def test_means_of_blocks_are_exact_to_rounding_for_every_type_of_voxel(dtype, factors):
+    array = np.random.default_rng(2).integers(0, 32767, (7, 9, 11)).astype(dtype)
+    padded = np.pad(array.astype(np.float64), [(0, -n % f) for n, f in zip(array.shape, factors)], mode="edge")
+    blocks = padded.reshape([part for n, f in zip(padded.shape, factors) for part in (n // f, f)])
+    planes = list(planes_of_block_means(array, factors))
+    assert all(plane.dtype == np.float32 for plane in planes)
+    assert np.stack(planes).shape == block_counts(array.shape, factors)
+    # 64,000 voxels added up in float32 are off by 64,000 / 2 roundings of 6e-8 at worst.
+    np.testing.assert_allclose(np.stack(planes), blocks.mean(axis=(1, 3, 5)), rtol=2e-3 if max(factors) > 9 else 1e-6)

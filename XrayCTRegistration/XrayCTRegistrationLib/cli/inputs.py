@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..geometry import XrayView
 from ..io.carm_files import check_image_size, read_carm
 from ..io.radiographs import read_radiograph
+from ..io.stored_voxels import StoredVoxels, stored_voxels
 from ..io.volumes import read_ct, read_image
 from ..volume import Volume
 from ..xray import Radiograph
@@ -23,7 +24,10 @@ NO_MASK = "none"
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is registered, and the names it was given by. One radiograph, view and mask per X-ray, in this order."""
+    """What is registered, and the names it was given by. One radiograph, view and mask per X-ray, in this order.
+
+    ct_voxels: where the CT's voxels lie in its file, if a scene can take them from there.
+    """
 
     ct: Volume
     radiographs: tuple[Radiograph, ...]
@@ -33,6 +37,7 @@ class Inputs:
     xray_names: tuple[str, ...]
     geometry_names: tuple[str, ...]
     mask_names: tuple[str | None, ...]
+    ct_voxels: StoredVoxels | None = None
 
 
 def read_inputs(ct: Path, xrays: Sequence[str], geometries: Sequence[Path], masks: Sequence[str]) -> Inputs:
@@ -53,7 +58,15 @@ def read_inputs(ct: Path, xrays: Sequence[str], geometries: Sequence[Path], mask
         volume = read_ct(ct)
     names = tuple(str(path) for path in geometries)
     return Inputs(
-        volume, tuple(radiographs), tuple(views), tuple(read), str(ct), tuple(xrays), names, tuple(mask_names)
+        volume,
+        tuple(radiographs),
+        tuple(views),
+        tuple(read),
+        str(ct),
+        tuple(xrays),
+        names,
+        tuple(mask_names),
+        stored_voxels(ct, volume.array.shape),
     )
 
 

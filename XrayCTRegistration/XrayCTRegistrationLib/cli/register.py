@@ -13,6 +13,7 @@ from ..errors import InputError
 from .console import facts, files_fact, say, waiting
 from .options import (
     METHOD_HELP,
+    OUTPUT,
     SEARCH,
     CtArgument,
     Device,
@@ -38,6 +39,11 @@ class PolarityChoice(str, Enum):
     AUTO = "auto"
     DARK = "dark"
     BRIGHT = "bright"
+
+
+class SceneChoice(str, Enum):
+    FULL = "full"
+    LIGHT = "light"
 
 
 def register(
@@ -115,6 +121,14 @@ def register(
         Path,
         output_folder("Folder for pose.tfm, report.json, overlay.png and scene.mrb."),
     ] = Path("xrayct-output"),
+    scene: Annotated[
+        SceneChoice,
+        typer.Option(
+            help="full: scene.mrb holds the CT. light: it names the CT's file (NIfTI or NRRD) and opens only where "
+            "that is.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = SceneChoice.FULL,
 ) -> None:
     """Find the pose of a CT that matches one or more X-rays.
 
@@ -126,14 +140,21 @@ def register(
     folder = writable_folder(output)
     if init == "search" and method not in (Method.AUTO, Method.SEARCH):
         raise InputError(f"--init search: the method {method.value} does not search. Use --method auto or search.")
-    with waiting("Starting"):
-        from ..io.poses import read_pose
-        from ..registration import Settings, centered
-        from ..search.global_search import NEAR, SearchRange
-        from ..xray import Polarity
-        from .inputs import read_inputs
+    from ..io.poses import read_pose
+    from ..xray import Polarity
+    from .inputs import read_inputs
 
     given = None if init in ("center", "search") else read_pose(init)
+    inputs = read_inputs(ct, xrays, geometry, mask or [])
+    if scene is SceneChoice.LIGHT and inputs.ct_voxels is None:
+        raise InputError(
+            f"{ct.name}: --scene light needs a CT in one NIfTI or NRRD file that holds Hounsfield units as they are, "
+            "which this is not. Leave the option out."
+        )
+    with waiting("Starting"):  # torch takes a second to load: what is wrong with a file has been said before
+        from ..registration import Settings, centered
+        from ..search.global_search import NEAR, SearchRange
+
     span = NEAR if given else SearchRange(rotation_deg=_WIDE_ROTATION_DEG) if init == "search" else SearchRange()
     if search_rotation is not None:
         span = replace(span, rotation_deg=search_rotation)
@@ -143,29 +164,37 @@ def register(
     settings = Settings(
         method=method.value, search=span, polarity=chosen, weights=weights, device=device.value, seed=seed
     )
-    inputs = read_inputs(ct, xrays, geometry, mask or [])
     start = given or centered(inputs.ct, inputs.views)
-    result = registered(inputs, start, settings, init, folder)
+    result = registered(inputs, start, settings, init, folder, linked=scene is SceneChoice.LIGHT)
     from .report import FILES, result_facts
 
     facts([*result_facts(result), files_fact(folder, FILES)])
 
 
-def registered(inputs: Inputs, start: Pose, settings: Settings, init: str, folder: Path) -> RegistrationResult:
-    """Register under progress bars and write the results; on Ctrl-C, write the best pose so far and end the program."""
+def registered(
+    inputs: Inputs, start: Pose, settings: Settings, init: str, folder: Path, linked: bool = False
+) -> RegistrationResult:
+    """Register under progress bars and write the results, the scene last; on Ctrl-C, write the best pose so far and end
+    the program. linked: see `write_scene`."""
     from ..registration import registration_steps
-    from .report import write_interrupted, write_result
+    from .report import write_interrupted, write_result, write_result_scene
     from .stages import Interrupted, watched
 
     try:
         result = watched(registration_steps(inputs.ct, inputs.radiographs, inputs.views, start, settings, inputs.masks))
         try:
-            with waiting("Drawing the overlay and writing the scene"):
-                write_result(folder, inputs, settings, init, result)
+            with waiting("Drawing the overlay"):
+                views = write_result(folder, inputs, settings, init, result)
         except KeyboardInterrupt:
             raise Interrupted("writing", result.pose) from None
     except Interrupted as stop:
         write_interrupted(folder, inputs, settings, init, start, stop.pose, stop.stage)
         say(f"Interrupted. The best pose so far is in {folder / 'pose.tfm'}.", "Note: ", "yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    try:
+        with waiting("Writing the scene"):
+            write_result_scene(folder, inputs, result.pose, views, linked)
+    except KeyboardInterrupt:
+        say(f"Interrupted while writing the scene. The result is in {folder}, without scene.mrb.", "Note: ", "yellow")
         raise typer.Exit(INTERRUPTED) from None
     return result

@@ -23,15 +23,18 @@ from ..xray import Radiograph, xray_image
 from .inputs import Inputs
 from .output import published
 
-FILES = ("pose.tfm", "overlay.png", "scene.mrb", "report.json")
+SCENE = "scene.mrb"
+FILES = ("pose.tfm", "overlay.png", SCENE, "report.json")
 _CONVENTIONS = (
     "Matrices are ct_to_world, 4x4, in LPS and millimetres: they take a point of the CT to where it stands in the "
     "world of the X-ray geometry. pose.tfm holds the inverse, as ITK and 3D Slicer store the transform of a node."
 )
 
 
-def write_result(folder: Path, inputs: Inputs, settings: Settings, init: str, result: RegistrationResult) -> None:
-    """Write pose.tfm, report.json, overlay.png and scene.mrb, all or none."""
+def write_result(
+    folder: Path, inputs: Inputs, settings: Settings, init: str, result: RegistrationResult
+) -> list[SceneView]:
+    """Write pose.tfm, report.json and overlay.png, all or none; returns the X-rays as a scene shows them."""
     images = [
         xray_image(radiograph, polarity, mask)
         for radiograph, polarity, mask in zip(inputs.radiographs, result.polarities, inputs.masks)
@@ -46,7 +49,6 @@ def write_result(folder: Path, inputs: Inputs, settings: Settings, init: str, re
         for item, radiograph in zip(shown, inputs.radiographs):
             overlay = overlay_rgb(item.image, overlay_drr(projector, item.view, result.pose))
             scene.append(SceneView(item.name, item.view, _stored(radiograph), overlay))
-        write_scene(hidden / "scene.mrb", inputs.ct, result.pose, scene)
         report = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
         report |= {
             "interrupted": False,
@@ -60,6 +62,13 @@ def write_result(folder: Path, inputs: Inputs, settings: Settings, init: str, re
             "seconds": result.seconds,
         }
         _write_json(hidden / "report.json", report)
+    return scene
+
+
+def write_result_scene(folder: Path, inputs: Inputs, pose: Pose, views: list[SceneView], linked: bool) -> None:
+    """Write scene.mrb; linked: it names the CT's file instead of holding the CT, see `write_scene`."""
+    with published(folder, (SCENE,)) as hidden:
+        write_scene(hidden / SCENE, inputs.ct, pose, views, inputs.ct_voxels, linked)
 
 
 def write_interrupted(

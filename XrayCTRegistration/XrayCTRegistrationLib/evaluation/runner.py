@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..io.volumes import read_ct
 from ..metrics import bone_points, pose_error
 from ..networks.weights import load_network, shipped_weights
+from ..projector.cores import on_one_core
 from ..realism import HARD
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
@@ -201,11 +202,8 @@ def _connected(scheduler: str) -> Iterator[Client]:
 
 def _rows_on_worker(task: _Task) -> list[CaseResult]:
     """The rows of a case on one core, since the other cores are other workers'."""
-    with suppress(ImportError):  # without Numba, torch alone projects
-        import numba
-
-        numba.set_num_threads(1)  # of this Python thread alone
-    return _rows(task)
+    with on_one_core():
+        return _rows(task)
 
 
 def _rows(task: _Task) -> list[CaseResult]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..errors import InputError
+from .pose import rotation_from_euler
 from .view import XrayView
 
 _CALIBRATED = {"world_to_pixel", "image_size_px", "source_to_detector_mm", "isocenter_mm"}
@@ -100,8 +100,8 @@ def _parametric_view(carm: Mapping[str, Any], size_px: tuple[int, int], where: s
     primary = _PRIMARY_ANGLE_OF_VIEW[name] + _number(carm, "primary_angle_deg", where)
     secondary = _number(carm, "secondary_angle_deg", where)
 
-    turn = Rotation.from_euler("xz", [-secondary, primary], degrees=True)  # cranial first, then about the long axis
-    column, row, to_detector = turn.apply([[1.0, 0, 0], [0, 0, -1.0], [0, -1.0, 0]])
+    turn = rotation_from_euler(np.radians([-secondary, 0.0, primary]))  # cranial first, then about the long axis
+    column, row, to_detector = turn[:, 0], -turn[:, 2], -turn[:, 1]
     if name == "AP":
         column = -column
     source = isocenter - source_to_isocenter * to_detector

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..errors import InputError
 
@@ -91,15 +90,31 @@ class Pose:
 
 
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
-    """Rotation matrix (3, 3) of a rotation vector (3,) in radians."""
-    return Rotation.from_rotvec(vector).as_matrix()
+    """Rotation matrix (3, 3) of a rotation vector (3,) in radians (Rodrigues)."""
+    x, y, z = vector
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    turns = np.linalg.norm(vector) / np.pi  # numpy's sinc is sin(pi t) / (pi t), and 1 where t is 0
+    return np.eye(3) + np.sinc(turns) * skew + 0.5 * np.sinc(turns / 2) ** 2 * skew @ skew
 
 
 def vector_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """Rotation vector (3,) in radians, 0 to pi long, of a rotation matrix (3, 3)."""
-    return Rotation.from_matrix(rotation).as_rotvec()
+    """Rotation vector (3,) in radians, 0 to pi long, of a rotation matrix (3, 3).
+
+    By its unit quaternion (x, y, z, w), of which the matrix holds all products; the row of the largest component loses
+    nothing to rounding (Shepperd 1978).
+    """
+    trace = np.trace(rotation)
+    products = np.empty((4, 4))
+    products[:3, :3] = rotation + rotation.T + (1 - trace) * np.eye(3)
+    products[3, :3] = products[:3, 3] = (rotation - rotation.T)[(2, 0, 1), (1, 2, 0)]
+    products[3, 3] = 1 + trace
+    row = products[products.diagonal().argmax()]
+    *axis, cosine = row * np.copysign(1, row[3])
+    sine = np.linalg.norm(axis)
+    return np.array(axis) * (2 * np.arctan2(sine, cosine) / sine if sine else 0.0)
 
 
 def rotation_from_euler(angles_rad: np.ndarray) -> np.ndarray:
     """Rotation matrix (3, 3): turns about the fixed x, then y, then z axis by angles_rad (3,)."""
-    return Rotation.from_euler("xyz", angles_rad).as_matrix()
+    about_x, about_y, about_z = (rotation_from_vector(angle * axis) for angle, axis in zip(angles_rad, np.eye(3)))
+    return about_z @ about_y @ about_x

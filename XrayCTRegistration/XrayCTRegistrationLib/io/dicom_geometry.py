@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import pydicom
+from collections.abc import MutableSequence
+from typing import TYPE_CHECKING, Any
 
 from ..geometry.entries import Entries, Entry
+
+if TYPE_CHECKING:
+    import pydicom
 
 _LATERAL = {"LL": 90.0, "RL": -90.0}  # the side of the patient that is nearest to the detector
 
@@ -83,7 +85,7 @@ def _length(tags: pydicom.Dataset, keyword: str) -> Entry | None:
 
 def _pair(tags: pydicom.Dataset, keyword: str) -> Entry | None:
     values = first_value(tags, keyword)
-    numbers = [_number(value) for value in values] if isinstance(values, (list, pydicom.multival.MultiValue)) else []
+    numbers = [_number(value) for value in values] if isinstance(values, MutableSequence) else []
     if len(numbers) != 2 or any(number is None or number <= 0 for number in numbers):
         return None
     return Entry(numbers, _origin(keyword))
@@ -94,7 +96,7 @@ def _angle(tags: pydicom.Dataset, keyword: str, frame: int) -> Entry | None:
     if value is None:
         return None
     increments = first_value(tags, f"{keyword}Increment")
-    if isinstance(increments, (list, pydicom.multival.MultiValue)) and frame < len(increments):
+    if isinstance(increments, MutableSequence) and frame < len(increments):
         value += _number(increments[frame]) or 0.0
     return Entry(value, _origin(keyword))
 
@@ -108,5 +110,7 @@ def _number(value: Any) -> float | None:
 
 
 def _origin(keyword: str) -> str:
-    tag = pydicom.tag.Tag(keyword)
+    from pydicom.tag import Tag  # late, since most X-rays are no DICOM files
+
+    tag = Tag(keyword)
     return f"DICOM ({tag.group:04X},{tag.element:04X})"

@@ -6,25 +6,27 @@ import re
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
-from pydicom.misc import is_dicom
 
 from ..errors import InputError
 from ..xray import Polarity, Radiograph
 from .dicom_geometry import first_value
-from .volumes import read_image, read_tags, write_image
+from .volumes import is_dicom, read_image, read_tags, write_image
+
+if TYPE_CHECKING:
+    import pydicom  # at run time only where there is a DICOM file
 
 _REMEDY = (
     "Give one X-ray image, grey without opacity, as PNG, JPEG, TIFF, NRRD, MetaImage, NIfTI or DICOM (CR, DX, XA, RF)."
 )
 _PROJECTION_MODALITIES = {"CR", "DX", "XA", "RF", "RG", "IO", "PX", "MG", "RTIMAGE", "OT"}
-_NO_PROJECTIONS = {  # X-ray modalities that also come as reconstructed volumes
-    pydicom.uid.XRay3DAngiographicImageStorage,
-    pydicom.uid.XRay3DCraniofacialImageStorage,
-    pydicom.uid.BreastTomosynthesisImageStorage,
+_NO_PROJECTIONS = {  # SOP classes of X-ray modalities that also come as reconstructed volumes (PS3.6 A)
+    "1.2.840.10008.5.1.4.1.1.13.1.1",  # X-ray 3D angiographic
+    "1.2.840.10008.5.1.4.1.1.13.1.2",  # X-ray 3D craniofacial
+    "1.2.840.10008.5.1.4.1.1.13.1.3",  # breast tomosynthesis
 }
 _RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept", "RescaleType")
 
@@ -77,8 +79,10 @@ def write_radiograph(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def _check_projection(tags: pydicom.Dataset, where: str) -> None:
+    from pydicom.uid import UID
+
     modality = tags.get("Modality") or ""
-    kind = pydicom.uid.UID(tags.get("SOPClassUID") or "")
+    kind = UID(tags.get("SOPClassUID") or "")
     if (modality and modality not in _PROJECTION_MODALITIES) or kind in _NO_PROJECTIONS:
         described = f"{kind.name} " if kind else ""
         raise InputError(f"{where}: a DICOM file of {described}(modality {modality}) is no X-ray projection. {_REMEDY}")
@@ -127,10 +131,12 @@ def _read_stored_pixels(path: Path, tags: pydicom.Dataset) -> sitk.Image:
     rescaled = any(keyword in tags for keyword in _RESCALE_TAGS)
     if tags.get("PhotometricInterpretation") != "MONOCHROME1" and not rescaled:
         return read_image(path, _REMEDY)
+    from pydicom import dcmread
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in `read_tags`
-            dataset = pydicom.dcmread(path)
+            dataset = dcmread(path)
         if "PixelData" not in dataset:  # what pydicom leaves of compressed pixels that end early
             raise ValueError("it ends before its last pixel")
         for keyword in _RESCALE_TAGS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..errors import InputError
 from ..geometry import Pose, XrayView
 from ..volume import Volume
 from .poses import pose_text, replacing
+from .stored_voxels import StoredVoxels
 
 # Where the source and the isocentre of an X-ray's volume node stand, as three numbers in the node's own RAS.
 SOURCE_ATTRIBUTE, ISOCENTER_ATTRIBUTE = "XrayCTRegistration.Source", "XrayCTRegistration.Isocenter"
@@ -29,6 +31,7 @@ _MARKUPS_SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
+_COPIED_AT_ONCE = 1 << 20  # bytes
 _NRRD_TYPES = {
     "int8": "int8",
     "uint8": "uint8",
@@ -77,13 +80,24 @@ class SceneView:
             )
 
 
-def write_scene(path: str | Path, ct: Volume, pose: Pose, views: list[SceneView]) -> None:
+def write_scene(
+    path: str | Path,
+    ct: Volume,
+    pose: Pose,
+    views: list[SceneView],
+    stored: StoredVoxels | None = None,
+    linked: bool = False,
+) -> None:
     """Write the bundle (.mrb) that 3D Slicer opens; Slicer itself is not needed.
 
-    ct: Hounsfield units, in its own LPS mm; stored as int16, rounded. pose: ct_to_world, LPS mm. The scene holds the
-    CT under the transform node 'CT to world', every X-ray and its overlay as one-slice volumes whose pixels stand
-    where `view.pixel_to_world` says, a point at every source, and the first three overlays shown in the Red, Yellow
-    and Green slice views at their detectors.
+    ct: Hounsfield units, in its own LPS mm. pose: ct_to_world, LPS mm. The scene holds the CT under the transform node
+    'CT to world', every X-ray and its overlay as one-slice volumes whose pixels stand where `view.pixel_to_world` says,
+    a point at every source, and the first three overlays shown in the Red, Yellow and Green slice views at their
+    detectors.
+
+    stored: where the CT's voxels lie in its file, of which the scene then holds a copy as it is: nothing is compressed
+    again. Linked, the scene names the file instead, and opens only where that file is. Without `stored` the CT is
+    written as int16, rounded.
 
     Raises InputError that names the file when it cannot be written, or when the CT holds values that are not finite.
     The file appears whole or not at all.
@@ -91,7 +105,7 @@ def write_scene(path: str | Path, ct: Volume, pose: Pose, views: list[SceneView]
     path = Path(path)
     if path.suffix.lower() != ".mrb":
         raise InputError(f"{path}: a scene is written as a Slicer bundle. Give a name that ends in .mrb.")
-    if not all(np.isfinite(plane).all() for plane in ct.array):
+    if ct.array.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in ct.array):
         raise InputError(f"{path}: the CT holds values that are not finite (NaN or infinite). Export it again.")
     folder = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)  # unpacked on any system, whatever the bundle is called
     scene = _Scene()
@@ -100,8 +114,8 @@ def write_scene(path: str | Path, ct: Volume, pose: Pose, views: list[SceneView]
         data = f"{folder}/Data/"
         transform = scene.add_transform("CT to world", "CT_to_world.tfm")
         _write_text(bundle, f"{data}CT_to_world.tfm", pose_text(pose))
-        scene.add_volume("CT", "CT.nrrd", window_level=_BONE_WINDOW_LEVEL_HU, transform=transform)
-        _write_nrrd(bundle, f"{data}CT.nrrd", _int16_planes(ct.array), ct.array.shape, "int16", ct.ijk_to_world)
+        ct_file = _write_ct(bundle, data, ct, stored, linked)
+        scene.add_volume("CT", ct_file, window_level=_BONE_WINDOW_LEVEL_HU, transform=transform)
         for number, item in enumerate(views, start=1):
             matrix = item.view.pixel_to_world
             shape, type_name = (1, *item.image.shape), item.image.dtype.name
@@ -253,26 +267,52 @@ def _write_nrrd(
 
     Written by hand, because SimpleITK would call the three bytes of a colour a vector, not RGB.
     """
+    header = _nrrd_header(_NRRD_TYPES[type_name], shape, ijk_to_world, ["endian: little", "encoding: gzip"])
+    stored = np.dtype(type_name).newbyteorder("<")
+    with bundle.open(name, "w", force_zip64=True) as file:
+        file.write((header + "\n").encode("ascii"))
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
+            for plane in planes:
+                compressed.write(np.ascontiguousarray(plane, dtype=stored).tobytes())
+
+
+def _nrrd_header(type_name: str, shape: tuple[int, ...], ijk_to_world: np.ndarray, storage: list[str]) -> str:
+    """The lines of a NRRD header; storage: those that say how and where the voxels are kept."""
     colors = len(shape) == 4
     directions = [_nrrd_vector(ijk_to_world[:3, axis]) for axis in range(3)]
-    header = [
+    lines = [
         "NRRD0004",
-        f"type: {_NRRD_TYPES[type_name]}",
+        f"type: {type_name}",
         f"dimension: {len(shape)}",
         "space: left-posterior-superior",
         f"sizes: {' '.join(str(size) for size in reversed(shape))}",
         f"space directions: {' '.join(['none'] * colors + directions)}",
         f"kinds: {' '.join(['RGB-color'] * colors + ['domain'] * 3)}",
-        "endian: little",
-        "encoding: gzip",
         f"space origin: {_nrrd_vector(ijk_to_world[:3, 3])}",
+        *storage,
     ]
-    stored = np.dtype(type_name).newbyteorder("<")
-    with bundle.open(name, "w", force_zip64=True) as file:
-        file.write(("\n".join(header) + "\n\n").encode("ascii"))
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
-            for plane in planes:
-                compressed.write(np.ascontiguousarray(plane, dtype=stored).tobytes())
+    return "\n".join(lines) + "\n"
+
+
+def _write_ct(bundle: zipfile.ZipFile, data: str, ct: Volume, stored: StoredVoxels | None, linked: bool) -> str:
+    """Write the CT into the bundle's folder `data`, or what says where it is; returns the name of its file there."""
+    if stored is None:
+        _write_nrrd(bundle, f"{data}CT.nrrd", _int16_planes(ct.array), ct.array.shape, "int16", ct.ijk_to_world)
+        return "CT.nrrd"
+    voxels_file = str(stored.file.resolve()) if linked else f"CT{stored.suffix}"
+    _write_text(bundle, f"{data}CT.nhdr", _header_of_stored(stored, ct, voxels_file))
+    if not linked:
+        with stored.file.open("rb") as source, bundle.open(data + voxels_file, "w", force_zip64=True) as target:
+            shutil.copyfileobj(source, target, _COPIED_AT_ONCE)
+    return "CT.nhdr"
+
+
+def _header_of_stored(stored: StoredVoxels, ct: Volume, voxels_file: str) -> str:
+    """A header of its own (.nhdr) for voxels that lie in another file, whatever is told there of their place."""
+    storage = [] if stored.endian is None else [f"endian: {stored.endian}"]
+    storage += [f"encoding: {stored.encoding}", f"line skip: {stored.line_skip}", f"byte skip: {stored.byte_skip}"]
+    storage.append(f"data file: {voxels_file}")  # last, as the format asks
+    return _nrrd_header(stored.type_name, ct.array.shape, ct.ijk_to_world, storage)
 
 
 def _write_text(bundle: zipfile.ZipFile, name: str, text: str) -> None:

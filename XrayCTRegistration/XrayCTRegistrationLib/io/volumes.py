@@ -11,14 +11,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
-from pydicom.misc import is_dicom
 
 from ..errors import InputError
 from ..volume import Volume, check_hounsfield
+
+if TYPE_CHECKING:
+    import pydicom  # at run time only where there is a DICOM file
 
 _REMEDY = "Give a 3D CT as NIfTI, NRRD or MetaImage, or the folder with the DICOM slices of one series."
 _SLICE_TAGS = [
@@ -112,8 +114,16 @@ def write_image(path: Path, image: sitk.Image) -> None:
         ) from None
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file is of DICOM's file format (PS3.10 7.1)."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
 def read_tags(path: Path, specific_tags: list[str] | None = None) -> pydicom.Dataset:
     """The DICOM tags of a file without its pixels; InputError when it is damaged or ends before its last pixel."""
+    import pydicom
+
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # small offences against the standard are common and harmless here
@@ -200,15 +210,25 @@ def _check_scalar_3d(image: sitk.Image, where: str) -> None:
         raise InputError(f"{where}: this is a single 2D image ({shape}), not a CT. {_REMEDY}")
 
 
+class _Buffer:
+    """An image's voxels as numpy takes them over without a copy: the array keeps this, and this the image."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        interface = dict(sitk.GetArrayViewFromImage(image).__array_interface__)
+        address, _ = interface["data"]
+        self.__array_interface__ = {**interface, "data": (address, False)}  # writable: nobody else has the image
+        self._image = image
+
+
 def _compact(image: sitk.Image) -> np.ndarray:
     """The voxels as int16 where that loses nothing, else float32; small integers as stored.
 
-    Works on SimpleITK's own buffer, slice by slice: a large CT must not stand in memory as floats.
+    Works on SimpleITK's own buffer, slice by slice: a large CT must not stand in memory as floats, nor twice.
     """
-    stored = sitk.GetArrayViewFromImage(image)
+    stored = np.asarray(_Buffer(image))
     stored = stored.reshape(stored.shape[-3:])  # a trailing time axis of one point
     if stored.dtype.kind in "iu" and np.can_cast(stored.dtype, np.int16):
-        return stored.copy()
+        return stored
     result = np.empty(stored.shape, np.int16)
     limits = np.iinfo(np.int16)
     for k, plane in enumerate(stored):
@@ -306,6 +326,8 @@ def _series_name(slices: list[tuple[Path, pydicom.Dataset]]) -> str:
 
 def _read_multi_frame(path: Path, where: str) -> Volume:
     """A DICOM CT that holds all its slices in one file, placed by its functional groups (PS3.3 C.7.6.16)."""
+    from pydicom import Dataset
+
     tags = read_tags(path)
     modality = tags.get("Modality") or "unknown"
     if modality != "CT":
@@ -316,7 +338,7 @@ def _read_multi_frame(path: Path, where: str) -> Volume:
         )
     try:
         frames = tags.PerFrameFunctionalGroupsSequence
-        shared = tags.get("SharedFunctionalGroupsSequence", [pydicom.Dataset()])[0]
+        shared = tags.get("SharedFunctionalGroupsSequence", [Dataset()])[0]
         groups = [shared, frames[0]]
         measures = next(g.PixelMeasuresSequence[0] for g in groups if "PixelMeasuresSequence" in g)
         orientation = next(g.PlaneOrientationSequence[0] for g in groups if "PlaneOrientationSequence" in g)

@@ -7,6 +7,7 @@ exact ones of that sum.
     reference        what is meant, in plain torch, on any device
     march            one pixel's march, written once
     cpu, cuda        the march compiled for all pixels of a batch
+    cores            the threads that the CPU's kernels run on
     differentiable   `project`: the marches as torch differentiates them
     quantised        volumes of 16 bits and projectors of them, for registration
     selection        which march runs on which device
@@ -71,10 +72,7 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
 
 @cache
 def warm_up() -> None:
-    """Compile the CPU projector, or load it, and start its threads: some seconds the first time, then nothing.
-
-    Numba sets the number of torch's threads as it starts its own, so whoever sets that must do it afterwards.
-    """
+    """Compile the CPU projector, or load it: some seconds the first time, then nothing."""
     if kernels_for(torch.device("cpu")) is None:
         return
     projector = projector_for(Volume(np.ones((2, 2, 2), np.float32), np.eye(4)), "cpu")

@@ -1,4 +1,4 @@
-"""The ray march compiled for the CPU by Numba, on all cores.
+"""The ray march compiled for the CPU by Numba, on all cores: every kernel takes rows, or slabs, until none is left.
 
 Volumes of 16-bit integers serve the registration: half the memory traffic of float32, and both voxels of a pair along i
 in one load. Volumes of float32 and float64 serve training and tests.
@@ -6,7 +6,7 @@ in one load. Volumes of float32 and float64 serve training and tests.
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -17,11 +17,12 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from .compiled_code import is_kept, kept_on_disk
+from .cores import on_cores
 from .kernels import StoredVolume, checked_size, quantised_values
 from .march import compiled_march
 
-_SLABS_A_THREAD = 4
-_CHUNKS_A_THREAD = 8  # of image rows: rows beside the patient are done at once, and no thread shall be left with those
+_SLABS_A_CORE = 4
+_SAMPLES_A_CORE = 100_000  # fewer are drawn before another thread has woken up
 
 # Rays of a row enter new cache lines one after the other, at few samples each, so that the processor would wait for
 # nearly every line by itself. Every so many rays, the lines of a ray so many columns ahead are asked for together.
@@ -79,22 +80,36 @@ def _prefetch(_, values, at):
     return types.void(values, types.int64), generate
 
 
+@intrinsic
+def _taken(_, counter):
+    """counter[0], which becomes one more: no two threads are given the same."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(counter), generate
+
+
 @numba.njit(**_options)
 def _add(values, at, amount):
     values[at] += amount
 
 
-_march = compiled_march(numba.njit(**_options), _corners, _add, _prefetch)
+# Inlined: a function that is called stands in memory twice, compiled by itself and with its kernel, and the two differ
+# in the last digits. Which of them ran would depend on whether the kernel was just compiled or came from disk.
+_march = compiled_march(numba.njit(forceinline=True, **_options), _corners, _add, _prefetch)
 _integral, _derivatives, _fetch_ahead, _spread, _spread_slopes = _march
 
 
-@kept_on_disk(numba.njit, config, parallel=True, **_options)
-def _draw(values, size, rays, step_mm, scale, images):
+@kept_on_disk(numba.njit, config, **_options)
+def _draw(counter, values, size, rays, step_mm, scale, images):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
     far = size_i * size_j * size_k > _NEAR_VOXELS
-    for task in numba.prange(batch * channels * rows):
+    task = _taken(counter)
+    while task < batch * channels * rows:
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
@@ -103,15 +118,17 @@ def _draw(values, size, rays, step_mm, scale, images):
             images[b, c, row, column] = scale * _integral(
                 channel, size_i, size_j, size_k, ray, column, row, step_mm, real
             )
+        task = _taken(counter)
 
 
-@kept_on_disk(numba.njit, config, parallel=True, **_options)
-def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
+@kept_on_disk(numba.njit, config, **_options)
+def _draw_with_jacobian(counter, values, size, rays, step_mm, scale, images, jacobian):
     batch, channels, rows, columns = images.shape
     size_k, size_j, size_i = size
     real = images.dtype.type
     far = size_i * size_j * size_k > _NEAR_VOXELS
-    for task in numba.prange(batch * channels * rows):
+    task = _taken(counter)
+    while task < batch * channels * rows:
         b, c, row = task // (channels * rows), task // rows % channels, task % rows
         channel, ray = values[c], rays[b]
         for column in range(columns):
@@ -127,15 +144,17 @@ def _draw_with_jacobian(values, size, rays, step_mm, scale, images, jacobian):
             jacobian[b, c, 3, row, column] = scale * tx
             jacobian[b, c, 4, row, column] = scale * ty
             jacobian[b, c, 5, row, column] = scale * tz
+        task = _taken(counter)
 
 
-@kept_on_disk(numba.njit, config, parallel=True, **_options)
-def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
+@kept_on_disk(numba.njit, config, **_options)
+def _gather_into_volume(counter, amounts, rays, step_mm, size, slabs, values):
     """Every slab of planes is filled by one thread, from all rays in order: no locks, and the same sums every time."""
     batch, channels, rows, columns = amounts.shape
     size_k, size_j, size_i = size
     real = values.dtype.type
-    for task in numba.prange(channels * slabs):
+    task = _taken(counter)
+    while task < channels * slabs:
         c, slab = task // slabs, task % slabs
         first, end = slab * size_k // slabs, (slab + 1) * size_k // slabs
         for b in range(batch):
@@ -146,14 +165,16 @@ def _gather_into_volume(amounts, rays, step_mm, size, slabs, values):
                         _spread(
                             values[c], size_i, size_j, size_k, rays[b], column, row, step_mm, amount, first, end, real
                         )
+        task = _taken(counter)
 
 
-@kept_on_disk(numba.njit, config, parallel=True, **_options)
-def _gather_slopes_into_volume(amounts, rays, fields, step_mm, size, slabs, values):
+@kept_on_disk(numba.njit, config, **_options)
+def _gather_slopes_into_volume(counter, amounts, rays, fields, step_mm, size, slabs, values):
     batch, channels, rows, columns = amounts.shape
     size_k, size_j, size_i = size
     real = values.dtype.type
-    for task in numba.prange(channels * slabs):
+    task = _taken(counter)
+    while task < channels * slabs:
         c, slab = task // slabs, task % slabs
         first, end = slab * size_k // slabs, (slab + 1) * size_k // slabs
         for b in range(batch):
@@ -165,6 +186,7 @@ def _gather_slopes_into_volume(amounts, rays, fields, step_mm, size, slabs, valu
                             values[c], size_i, size_j, size_k, rays[b], column, row, step_mm,
                             fields[b], amount, first, end, real,
                         )  # fmt: skip
+        task = _taken(counter)
 
 
 class CpuKernels:
@@ -172,10 +194,9 @@ class CpuKernels:
 
     device = torch.device("cpu")
 
-    def quantised(self, padded: np.ndarray) -> StoredVolume:
-        size = checked_size(padded.shape)
-        values, scale = quantised_values(padded, np.uint16)
-        return StoredVolume(values.reshape(1, -1), size, scale)
+    def quantised(self, array: np.ndarray) -> StoredVolume:
+        values, scale = quantised_values(array, np.uint16)
+        return StoredVolume(values.reshape(1, -1), values.shape, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
         size = checked_size(values.shape)
@@ -183,8 +204,8 @@ class CpuKernels:
 
     def draw(self, volume: StoredVolume, rays: torch.Tensor, step_mm: float, size_px: tuple[int, int]) -> torch.Tensor:
         images = _empty_images(volume, rays, size_px)
-        with _in_chunks(images):
-            _draw(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images)
+        arguments = volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images
+        _on_cores(images, volume.size, _draw, *arguments)
         return torch.from_numpy(images)
 
     def draw_with_jacobian(
@@ -193,8 +214,8 @@ class CpuKernels:
         images = _empty_images(volume, rays, size_px)
         batch, channels, rows, columns = images.shape
         jacobian = np.empty((batch, channels, 6, rows, columns), images.dtype)
-        with _in_chunks(images):
-            _draw_with_jacobian(volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian)
+        arguments = volume.values, volume.size, rays.numpy(), step_mm, volume.scale, images, jacobian
+        _on_cores(images, volume.size, _draw_with_jacobian, *arguments)
         return torch.from_numpy(images), torch.from_numpy(jacobian)
 
     def spread(
@@ -202,7 +223,7 @@ class CpuKernels:
     ) -> torch.Tensor:
         amounts = amounts.detach().contiguous().numpy()
         values = np.zeros((amounts.shape[1], int(np.prod(size))), amounts.dtype)
-        _gather_into_volume(amounts, rays.numpy(), step_mm, size, _slabs(size), values)
+        _on_cores(amounts, size, _gather_into_volume, amounts, rays.numpy(), step_mm, size, _slabs(size), values)
         return torch.from_numpy(values.reshape(-1, *size))
 
     def spread_slopes(
@@ -215,7 +236,8 @@ class CpuKernels:
     ) -> torch.Tensor:
         amounts = amounts.detach().contiguous().numpy()
         values = np.zeros((amounts.shape[1], int(np.prod(size))), amounts.dtype)
-        _gather_slopes_into_volume(amounts, rays.numpy(), fields.numpy(), step_mm, size, _slabs(size), values)
+        arguments = amounts, rays.numpy(), fields.numpy(), step_mm, size, _slabs(size), values
+        _on_cores(amounts, size, _gather_slopes_into_volume, *arguments)
         return torch.from_numpy(values.reshape(-1, *size))
 
 
@@ -224,14 +246,15 @@ def _empty_images(volume: StoredVolume, rays: torch.Tensor, size_px: tuple[int, 
     return np.empty((len(rays), len(volume.values), size_px[1], size_px[0]), dtype)
 
 
-def _in_chunks(images: np.ndarray) -> contextlib.AbstractContextManager:
-    """Numba deals rows out to its threads in chunks."""
-    rows = images[..., 0].size
-    return numba.parallel_chunksize(max(1, rows // (_CHUNKS_A_THREAD * numba.get_num_threads())))
+def _on_cores(images: np.ndarray, size: tuple[int, int, int], kernel: Callable[..., None], *arguments: object) -> None:
+    """Run a kernel on as many cores as its rays, one for each pixel of the images, keep busy."""
+    samples = images.size * sum(size) / 3  # about: a mean side of the volume on every ray
+    count = min(config.NUMBA_NUM_THREADS, 1 + int(samples / _SAMPLES_A_CORE))
+    on_cores(count, kernel, np.zeros(1, np.int64), *arguments)
 
 
 def _slabs(size: tuple[int, int, int]) -> int:
-    return min(size[0], _SLABS_A_THREAD * numba.get_num_threads())
+    return min(size[0], _SLABS_A_CORE * config.NUMBA_NUM_THREADS)
 
 
 def is_compiled() -> bool:

@@ -164,10 +164,9 @@ class CudaKernels:
             device = torch.device("cuda", index)
         self.device = device
 
-    def quantised(self, padded: np.ndarray) -> StoredVolume:
-        size = checked_size(padded.shape)
-        words, scale = quantised_values(padded, uint32)
-        words = words.reshape(-1)
+    def quantised(self, array: np.ndarray) -> StoredVolume:
+        words, scale = quantised_values(array, uint32)
+        size, words = words.shape, words.reshape(-1)
         words[:-1] |= words[1:] << np.uint32(16)  # the border's last voxel is zero, and has no neighbour
         tensor = torch.from_numpy(words.view(np.int32)).to(self.device)
         return StoredVolume((self._array(tensor).view(uint32),), size, scale)

@@ -31,8 +31,8 @@ class Kernels(Protocol):
 
     device: torch.device
 
-    def quantised(self, padded: np.ndarray) -> StoredVolume:
-        """A float volume (slices, rows, columns), nowhere negative, as 16-bit integers."""
+    def quantised(self, array: np.ndarray) -> StoredVolume:
+        """A float volume (slices, rows, columns), nowhere negative, as 16-bit integers, with the border of zeros."""
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
         """A padded float32 or float64 volume (C, slices, rows, columns), not copied where it is contiguous."""
@@ -72,16 +72,17 @@ def checked_size(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return slices, rows, columns
 
 
-def quantised_values(padded: np.ndarray, dtype: type[np.unsignedinteger]) -> tuple[np.ndarray, float]:
-    """A volume in 65535 steps up to its highest value, in integers of a type, and the attenuation per mm of one step.
+def quantised_values(array: np.ndarray, dtype: type[np.unsignedinteger]) -> tuple[np.ndarray, float]:
+    """A volume in 65535 steps up to its highest value, in integers of a type and with a border of one voxel of zeros,
+    and the attenuation per mm of one step.
 
-    Raises InputError for values that are no attenuation.
+    Raises InputError for values that are no attenuation, and for a volume that is too large.
     """
-    highest = float(padded.max())
-    if not (padded.min() >= 0 and np.isfinite(highest)):  # 16 bits would wrap around to something bright
+    highest = float(array.max())
+    if not (array.min() >= 0 and np.isfinite(highest)):  # 16 bits would wrap around to something bright
         raise InputError("The volume holds negative or non-finite values: convert the CT to attenuation first.")
     scale = highest / 65535 if highest > 0 else 1.0
-    values = np.empty(padded.shape, dtype)
-    for plane, image in zip(values, padded):  # a plane at a time: no second copy in float
-        plane[:] = np.rint(image / scale)
+    values = np.zeros(checked_size(tuple(length + 2 for length in array.shape)), dtype)
+    for plane, image in zip(values[1:], array):  # a plane at a time: no second copy in float
+        plane[1:-1, 1:-1] = np.rint(image / scale)
     return values, scale

@@ -38,7 +38,7 @@ class QuantisedVolume:
         kernels = kernels_for(device_for(device))
         if kernels is None:
             raise InputError(f"No compiled projector runs on {device}, so volumes of 16 bits cannot be drawn there.")
-        return cls(kernels.quantised(np.pad(volume.array, 1)), volume.ijk_to_world, volume.center, kernels)
+        return cls(kernels.quantised(volume.array), volume.ijk_to_world, volume.center, kernels)
 
 
 class QuantisedProjector:

@@ -10,10 +10,6 @@ from ..geometry import Pose
 from ..levels import Problem
 from ..state import RegistrationState, Steps
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it misses matplotlib, which only its plots need
-    import cma
-
 _RENDERED_PIXELS_AT_ONCE = 24_000
 # pixels along the longest side, first deviation as a share of the search range, population, generations
 _STAGES = ((32, 0.6, 32, 45), (64, 0.12, 20, 40), (128, 0.02, 14, 25))
@@ -23,6 +19,10 @@ _DEVIATIONS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # turns, in
 
 def cmaes(problem: Problem, start: Pose, seed: int) -> Steps[tuple[Pose, float]]:
     """Refine a start by CMA-ES; returns the best pose and its similarity at the last resolution."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses matplotlib, which only its plots need
+        import cma  # here, since it takes a second and the usual methods do without it
+
     axes, center = problem.views[0].axes, problem.center(start)
     extent_mm = problem.extent_mm(start)
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
 
 from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
@@ -13,6 +13,7 @@ from ..similarity import SCALES
 from ..state import RegistrationState, Steps, reported
 from .descent import Descended, descend
 from .matching import Match, matched
+from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _MATCH_WINDOW_PX = 4
@@ -140,9 +141,10 @@ def turned_poses(
     """Round `number` of poses about the start, turned by a normal distribution, quasi-random (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
     last = (number + 1) * count
-    uniform = qmc.Sobol(3, seed=seed).random_base2((last - 1).bit_length())[last - count : last]
+    uniform = sobol_points(last, seed)[last - count :, :3]
+    normal = ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
     poses = []
-    for turns in norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)):
+    for turns in normal:
         turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * turns) @ axes.T
         poses.append(Pose.about(center, turn, np.zeros(3)) @ problem.start)
     return poses
