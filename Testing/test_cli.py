@@ -400,7 +400,7 @@ def test_evaluate_takes_several_cts_after_one_option_and_writes_its_tables(input
     result = run("evaluate", "--protocol", "seed", "--ct", "ct.nrrd", "other.nrrd", *arguments)
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in Path("out").iterdir())
-    assert names == ["cases.csv", "success.png", "summary.csv", "summary.md"]
+    assert names == ["cases.csv", "cases.jsonl", "success.png", "summary.csv", "summary.md"]
     assert len(Path("out/cases.csv").read_text().splitlines()) == 1 + 2 * 2  # start and gradient on two CTs
     assert "other.nrrd" in result.output
 
