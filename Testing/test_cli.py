@@ -370,7 +370,7 @@ def test_errors_go_to_the_error_stream_of_the_process_with_exit_code_2(tmp_path)
 
 def test_every_command_and_every_option_is_explained():
     commands = typer.main.get_command(app).commands
-    assert set(commands) == {"demo", "register", "simulate", "evaluate", "train", "adapt"}
+    assert set(commands) == {"demo", "register", "simulate", "evaluate", "calibrate", "train", "adapt"}
     for name, command in commands.items():
         assert command.help
         assert all(parameter.help for parameter in command.params), name
