@@ -127,15 +127,18 @@ def evaluate(
     effects = (effect or list(EFFECTS)) if protocol is Protocol.ROBUST else []
     settings = _settings(protocol, photons, weights, realistic, seed)
     known = case_files.recorded(folder / _RECORD, settings) if resume else []
-    case_files.begin_record(folder / _RECORD, settings, known)
     rows: list[runner.CaseResult] = []
     if scheduler is None:
         announce_compilation()
     with progress_bars() as bars:
-        total = len(cts) * cases * max(1, len(effects))
-        task = bars.add_task(f"Registering ({protocol.value} protocol)", total=total, detail="")
+        asked = {(path.resolve().name, n, one) for path in cts for n in range(cases) for one in effects or [""]}
+        before = len(asked & {(row.ct, row.case, row.effect) for row in known})
+        title = f"Registering ({protocol.value} protocol)"
+        task = bars.add_task(title, total=len(asked), completed=before, detail="")
 
         def done(of_case: list[runner.CaseResult]) -> None:
+            if not rows:  # not before: whoever mistypes an option keeps the record of the last run
+                case_files.begin_record(folder / _RECORD, settings, known)
             case_files.record(folder / _RECORD, of_case)
             rows.extend(of_case)
             errors = " -> ".join(f"{row.mtre_mm:.1f}" for row in of_case)

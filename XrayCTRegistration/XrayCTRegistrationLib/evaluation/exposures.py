@@ -10,7 +10,7 @@ import numpy as np
 from ..simulation import detector_counts
 
 OPAQUE = 15.0  # line integral of what lets nothing through: one photon in three million
-_LEAKAGE = (0.001, 0.004)  # of the open beam's photons that are counted behind a collimator all the same
+LEAKAGE = (0.001, 0.004)  # of the open beam's photons that are counted behind a collimator all the same
 _GREYS = 255
 
 
@@ -53,7 +53,7 @@ def inverted(pixels: np.ndarray) -> np.ndarray:
 
 def behind_collimator(counts: np.ndarray, field: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
     """Counts within the field (rows, columns), True where the beam is, and 0.1 to 0.4 % of leakage outside."""
-    leakage = rng.poisson(photons * rng.uniform(*_LEAKAGE), counts.shape)
+    leakage = rng.poisson(photons * rng.uniform(*LEAKAGE), counts.shape)
     return np.where(field, counts, leakage).astype(np.float32)
 
 
