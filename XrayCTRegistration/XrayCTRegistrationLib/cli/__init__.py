@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import InputError
+from .calibrate import calibrate
 from .console import NoteHandler, say
 from .demo import demo
 from .evaluate import evaluate
@@ -65,7 +66,7 @@ app = typer.Typer(
     "Files are in patient coordinates as DICOM has them (LPS), lengths in millimetres, angles in degrees. "
     "Start with: xrayct demo",
 )
-for _command in (demo, register, simulate, evaluate, train, adapt):
+for _command in (demo, register, simulate, evaluate, calibrate, train, adapt):
     app.command()(_command)
 
 

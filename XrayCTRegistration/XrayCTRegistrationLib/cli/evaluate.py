@@ -15,12 +15,14 @@ from .options import METHOD_HELP, RUN, SEARCH, Device, DeviceOption, Method, See
 from .output import writable_folder
 
 _FILES = ("cases.csv", "summary.csv", "summary.md", "success.png")
+_RECORD = "cases.jsonl"
 _INTERRUPTED_FILE, _INTERRUPTED = "cases-interrupted.csv", 130
 _CASES = "Cases"
 
 
 class Protocol(str, Enum):
     SEED = "seed"
+    ROBUST = "robust"
 
 
 def evaluate(
@@ -35,10 +37,21 @@ def evaluate(
         Protocol,
         typer.Option(
             help="seed: 256 x 256 pixels of 0.798 mm, true poses turned by 20 degrees about each axis and moved by "
-            "30 mm across and 60 mm in depth (standard deviations), starting with the CT centred.",
+            "30 mm across and 60 mm in depth (standard deviations), starting with the CT centred. robust: the same "
+            "poses, with X-rays and CTs that disagree, each way of it a row of the table.",
             rich_help_panel=_CASES,
         ),
     ] = Protocol.SEED,
+    effect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What differs between CT and X-ray in the robust protocol; several may be given, each with --effect. "
+            "An unknown name lists them.",
+            show_default="all",
+            rich_help_panel=_CASES,
+        ),
+    ] = None,
     cases: Annotated[int, typer.Option(min=1, help="X-rays per CT.", rich_help_panel=_CASES)] = 20,
     photons: Annotated[
         float, typer.Option(min=1.0, help="Photons of a pixel in the open beam.", rich_help_panel=_CASES)
@@ -72,6 +85,14 @@ def evaluate(
             rich_help_panel=RUN,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run whose record is in the output folder: its cases are not run again.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     output: Annotated[
         Path,
         output_folder("Folder for the tables (CSV, Markdown) and the plot."),
@@ -93,35 +114,89 @@ def evaluate(
             raise InputError(
                 f"The package {package} is missing. Install it with: pip install 'XrayCTRegistration[evaluation]'"
             )
+    if protocol is Protocol.SEED and effect:
+        raise InputError("--effect chooses rows of the robust protocol. Give --protocol robust with it.")
+    if protocol is Protocol.ROBUST and realistic:
+        raise InputError("--realistic is for the seed protocol. Give --effect hard instead of it.")
     with waiting("Starting"):
-        from ..evaluation import runner, tables
+        from ..evaluation import case_files, robust_tables, runner, tables
+        from ..evaluation.effects import EFFECTS
         from .stages import announce_compilation
 
     methods = [one.value for one in method or [Method.AUTO]]
+    effects = (effect or list(EFFECTS)) if protocol is Protocol.ROBUST else []
+    settings = _settings(protocol, photons, weights, realistic, seed)
+    known = case_files.recorded(folder / _RECORD, settings) if resume else []
     rows: list[runner.CaseResult] = []
     if scheduler is None:
         announce_compilation()
     with progress_bars() as bars:
-        task = bars.add_task(f"Registering ({protocol.value} protocol)", total=len(cts) * cases, detail="")
+        asked = {(path.resolve().name, n, one) for path in cts for n in range(cases) for one in effects or [""]}
+        before = len(asked & {(row.ct, row.case, row.effect) for row in known})
+        title = f"Registering ({protocol.value} protocol)"
+        task = bars.add_task(title, total=len(asked), completed=before, detail="")
 
         def done(of_case: list[runner.CaseResult]) -> None:
+            if not rows:  # not before: whoever mistypes an option keeps the record of the last run
+                case_files.begin_record(folder / _RECORD, settings, known)
+            case_files.record(folder / _RECORD, of_case)
             rows.extend(of_case)
             errors = " -> ".join(f"{row.mtre_mm:.1f}" for row in of_case)
-            bars.update(task, advance=1, detail=f"{of_case[0].ct} case {of_case[0].case}: mTRE {errors} mm")
+            name = " ".join(filter(None, (of_case[0].ct, f"case {of_case[0].case}", of_case[0].effect)))
+            bars.update(task, advance=1, detail=f"{name}: mTRE {errors} mm")
 
         try:
             results = runner.evaluate(
-                cts, cases, methods, seed, photons, device.value, scheduler, weights, realistic, on_case=done
+                cts, cases, methods, seed, photons, device.value, scheduler, weights, realistic, done, effects, known
             )
         except KeyboardInterrupt:
             if not rows:
                 raise
-            tables.write_csv(folder / _INTERRUPTED_FILE, rows)
-            say(f"Interrupted. The cases so far are in {folder / _INTERRUPTED_FILE}.", "Note: ", "yellow")
+            case_files.write_csv(folder / _INTERRUPTED_FILE, [*known, *rows])
+            say(
+                f"Interrupted. The cases so far are in {folder / _INTERRUPTED_FILE}; --resume goes on after them.",
+                "Note: ",
+                "yellow",
+            )
             raise typer.Exit(_INTERRUPTED) from None
-    tables.write_report(folder, results)
-    _print_summary(tables.summary(results))
-    facts([files_fact(folder, _FILES)])
+    if protocol is Protocol.ROBUST:
+        robust_tables.write_effects_report(folder, results)
+        _print_effects(robust_tables.effect_summary(results))
+    else:
+        tables.write_report(folder, results)
+        _print_summary(tables.summary(results))
+    facts([files_fact(folder, (*_FILES, _RECORD))])
+
+
+def _settings(protocol: Protocol, photons: float, weights: Path | None, realistic: bool, seed: int) -> dict:
+    """What the rows of two runs must share to stand in one table; CTs, cases, methods and effects are in the rows."""
+    name = str(weights.resolve()) if weights else None
+    return {"protocol": protocol.value, "seed": seed, "photons": photons, "weights": name, "realistic": realistic}
+
+
+def _print_effects(rows: list) -> None:
+    """The columns of the effects' summary that fit a terminal; all are in summary.md."""
+    from rich.table import Table
+
+    from ..evaluation.robust_tables import ALL_EFFECTS
+    from ..evaluation.runner import START
+
+    table = Table(title="Cases below 10 and 2 mm; their high / moderate / low confidence, and that of the others")
+    for name in ("effect", "method"):
+        table.add_column(name, overflow="fold")
+    for name in ("n", "< 10", "< 2", "median", "< 10 mm", "others", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row.method == START and row.effect != ALL_EFFECTS:
+            continue  # the same under every effect
+        success = [f"{value:.0f} %" for value in (row.success_10mm_percent, row.success_2mm_percent)]
+        judged = [
+            f"{row.successes_high}/{row.successes_moderate}/{row.successes_low}",
+            f"{row.failures_high}/{row.failures_moderate}/{row.failures_low}",
+        ]
+        cells = (str(row.cases), *success, f"{row.median_mm:.2f}", *judged, f"{row.seconds:.1f}")
+        table.add_row(row.effect, row.method, *cells)
+    console.print(table)
 
 
 def _print_summary(rows: list) -> None:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..errors import InputError
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, view_from_carm
-from ..realism import Realism, degraded
+from ..metrics import PoseError, pose_error
+from ..realism import Realism, stored
 from ..registration import centered
 from ..simulation import detector_counts, line_integrals
 from ..volume import Volume
 from ..xray import Polarity, Radiograph
+from .effects import EFFECTS
+from .subject import Subject
 
 ROTATION_DEG = 20.0  # standard deviation about each axis of the C-arm
 TRANSLATION_MM = (30.0, 30.0, 60.0)  # standard deviations along columns, rows and depth
@@ -34,22 +38,34 @@ class _Draw(IntEnum):
     POSE = 0
     NOISE = 1
     REALISM = 2
+    BODY = 3
+    EXPOSURE = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """One registration with a known answer.
 
-    ct: name of the CT's file. number: of the case, from 0. start: the CT centred at the isocentre. true: the pose the
-    X-ray was simulated at. Poses are ct_to_world.
+    ct: name of the CT's file. number: of the case, from 0. effect: of EFFECTS, "" in the seed's protocol. given: the CT
+    that the registration gets. start: the CT centred at the isocentre. true: the pose the X-ray was simulated at; where
+    the body bent, the rigid pose that brings the CT's points nearest to where they stand. Poses are ct_to_world.
+    points: (N, 3) bone in the CT's own world. stand: (N, 3) where it truly stands in the world of the view, mm.
     """
 
     ct: str
     number: int
+    effect: str
     view: XrayView
+    given: Volume
     start: Pose
     true: Pose
+    points: np.ndarray
+    stand: np.ndarray
     radiograph: Radiograph
+
+    def error_of(self, pose: Pose) -> PoseError:
+        """The errors of an estimated pose: distances at the bones, turns and shifts from the true pose."""
+        return pose_error(pose, self.true, self.points, self.view, self.given.center, self.stand)
 
 
 def protocol_view() -> XrayView:
@@ -59,27 +75,63 @@ def protocol_view() -> XrayView:
 
 
 def simulated_case(
-    ct: Volume, name: str, number: int, seed: int, photons: float = PHOTONS, realism: Realism | None = None
+    subject: Subject, number: int, seed: int, photons: float = PHOTONS, realism: Realism | None = None
 ) -> Case:
-    """Case `number` of a CT in Hounsfield units; it depends on nothing but the arguments, on any machine.
+    """Case `number` of a CT; it depends on nothing but the arguments, on any machine.
 
-    name: of the CT's file, part of the random seed. photons: see `detector_counts`; the X-ray holds photon counts.
-    realism: what the X-ray goes through instead of a detector that counts, as an image of unknown contrast, bone
-    bright. Raises InputError for a negative seed or too few photons.
+    photons: see `detector_counts`; the X-ray holds photon counts. realism: what the X-ray goes through instead of a
+    detector that counts, as an image of unknown contrast, bone bright. Raises InputError for a negative seed or too few
+    photons.
     """
+    view, start, true = _posed(subject, number, seed, photons)
+    integrals, where = line_integrals(subject.ct, view, true), _where(subject, number)
+    if realism is not None:
+        image = stored(integrals, _generator(subject.name, number, seed, _Draw.REALISM), realism)
+        radiograph = Radiograph(image, where, Polarity.BRIGHT)
+    else:
+        counts = detector_counts(integrals, photons, _generator(subject.name, number, seed, _Draw.NOISE))
+        radiograph = Radiograph(counts, where, Polarity.DARK)
+    points = subject.bone_points
+    return Case(subject.name, number, "", view, subject.ct, start, true, points, true.apply(points), radiograph)
+
+
+def disagreeing_case(subject: Subject, number: int, seed: int, effect: str, photons: float = PHOTONS) -> Case:
+    """Case `number` of a CT whose X-ray disagrees with it, by an effect of EFFECTS.
+
+    The pose is that of `simulated_case`, the same under every effect; what else is random depends on the effect's name,
+    too. The X-ray shows the whole body and reaches the registration as a file without tags would: its polarity unknown.
+    Raises InputError as `simulated_case` does.
+    """
+    chosen = EFFECTS[effect]
+    view, start, posed = _posed(subject, number, seed, photons)
+    patient = chosen.body(subject.ct, _generator(subject.name, number, seed, _Draw.BODY, effect))
+    integrals = line_integrals(patient.imaged, view, posed)
+    pixels = chosen.exposure(integrals, photons, _generator(subject.name, number, seed, _Draw.EXPOSURE, effect))
+    points = subject.vertebra_points if chosen.at_vertebrae else subject.bone_points
+    moved = patient.displaced(points)
+    true = posed @ nearest_motion(points, moved)
+    radiograph = Radiograph(pixels.astype(np.float32), f"{_where(subject, number)}, {effect}")
+    return Case(subject.name, number, effect, view, patient.given, start, true, points, posed.apply(moved), radiograph)
+
+
+def nearest_motion(points: np.ndarray, moved: np.ndarray) -> Pose:
+    """The rigid motion that brings points (N, 3) nearest to moved (N, 3), by least squares (Kabsch 1976)."""
+    middle, other = points.mean(axis=0), moved.mean(axis=0)
+    turn, _ = Rotation.align_vectors(moved - other, points - middle)
+    return Pose.about(middle, turn.as_matrix(), other - middle)
+
+
+def _posed(subject: Subject, number: int, seed: int, photons: float) -> tuple[XrayView, Pose, Pose]:
+    """The view of a case, its start and its true pose."""
     if photons < 1:
         raise InputError(f"The X-rays cannot be simulated with {photons:g} photons a pixel. Give at least one.")
     view = protocol_view()
-    start = centered(ct, [view])
-    true = random_motion(view, name, number, seed) @ start
-    integrals, where = line_integrals(ct, view, true), f"the simulated X-ray of {name}, case {number}"
-    if realism is not None:
-        image, weights = degraded(integrals, _generator(name, number, seed, _Draw.REALISM), realism)
-        radiograph = Radiograph(np.where(weights > 0, image, image.max()), where, Polarity.BRIGHT)
-    else:
-        counts = detector_counts(integrals, photons, _generator(name, number, seed, _Draw.NOISE))
-        radiograph = Radiograph(counts, where, Polarity.DARK)
-    return Case(name, number, view, start, true, radiograph)
+    start = centered(subject.ct, [view])
+    return view, start, random_motion(view, subject.name, number, seed) @ start
+
+
+def _where(subject: Subject, number: int) -> str:
+    return f"the simulated X-ray of {subject.name}, case {number}"
 
 
 def random_motion(view: XrayView, name: str, number: int, seed: int) -> Pose:
@@ -93,7 +145,7 @@ def random_motion(view: XrayView, name: str, number: int, seed: int) -> Pose:
     return Pose.about(common_isocenter([view]), turn, view.axes @ (TRANSLATION_MM * draws[3:]))
 
 
-def _generator(name: str, number: int, seed: int, draw: _Draw) -> np.random.Generator:
+def _generator(name: str, number: int, seed: int, draw: _Draw, effect: str = "") -> np.random.Generator:
     if seed < 0:
         raise InputError(f"The seed is {seed}. Give a whole number from 0.")
-    return np.random.default_rng([seed, number, int(draw), *name.encode()])
+    return np.random.default_rng([seed, number, int(draw), *name.encode(), *effect.encode()])

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..geometry import Pose
 from ..io.volumes import read_ct
-from ..metrics import bone_points, pose_error
 from ..networks.weights import load_network, shipped_weights
+from ..projector import device_for
 from ..projector.cores import on_one_core
 from ..realism import HARD
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
-from ..volume import Volume
-from .protocol import PHOTONS, Case, simulated_case
+from .effects import EFFECTS
+from .protocol import PHOTONS, Case, disagreeing_case, simulated_case
+from .subject import Subject
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -41,7 +41,9 @@ class CaseResult:
     ct: name of the CT's file. case: its number. method: of the registration, or "start" for the pose it began from.
     The errors are those of `PoseError`. similarity: -1 to 1, at the last resolution; that of "start" is measured where
     the first method ended. confidence: its level, empty for "start". seconds: wall time of the registration with one
-    thread of torch; the first case also waits for the projector to be compiled.
+    thread of torch; the first case also waits for the projector to be compiled. effect: of EFFECTS, empty in the seed's
+    protocol. expected_error_mm: of the confidence. evidence: what the confidence was judged by. error: what the
+    registration said where it refused; the row's errors are then those of the start, and it counts as a failure.
     """
 
     ct: str
@@ -53,9 +55,17 @@ class CaseResult:
     rotation_deg: float
     in_plane_mm: float
     depth_mm: float
-    similarity: float
+    similarity: float | None
     confidence: str = ""
     seconds: float = 0.0
+    effect: str = ""
+    expected_error_mm: float | None = None
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    def below(self, limit_mm: float) -> bool:
+        """Whether the registration succeeded: it gave a pose, and its true mTRE is below limit_mm."""
+        return not self.error and self.mtre_mm < limit_mm
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,12 @@ class _Task:
     device: str
     weights: str | None
     realistic: bool
+    effect: str
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """CT, case and effect, as the rows tell them."""
+        return Path(self.ct_path).name, self.number, self.effect
 
 
 def evaluate(
@@ -83,6 +99,8 @@ def evaluate(
     weights: str | Path | None = None,
     realistic: bool = False,
     on_case: Callable[[list[CaseResult]], None] | None = None,
+    effects: Sequence[str] = (),
+    known: Sequence[CaseResult] = (),
 ) -> list[CaseResult]:
     """Simulate `cases` X-rays of every CT, register each with every method, and measure the errors.
 
@@ -91,14 +109,20 @@ def evaluate(
     the cases over its workers, which need this package and the CTs under the same paths; start them as
     processes with one thread each (`dask worker ADDRESS --nthreads 1`). on_case: called with the rows of every finished
     case, in the order they finish. weights: of the learned similarity, see `Settings`. realistic: whether the X-rays
-    are degraded as those of an operating room are, see `simulated_case`.
+    are degraded as those of an operating room are, see `simulated_case`. effects: of EFFECTS; every case is simulated
+    under each of them, see `disagreeing_case`; none for the seed's protocol. known: rows of an earlier run with the
+    same arguments, whose cases are taken from there.
 
-    Returns the rows sorted by CT, case and method ("start" first), in the order given; but for the seconds they are the
-    same with and without a cluster of like machines. Raises InputError before any work when an argument cannot be used.
+    Returns the rows sorted by CT, case, effect and method ("start" first), in the order given; but for the seconds they
+    are the same with and without a cluster of like machines. A case that the registration refuses is a row that says
+    so. Raises InputError before any work when an argument cannot be used.
     """
-    tasks = _tasks(ct_paths, cases, methods, seed, photons, device, weights, realistic)
-    rows: dict[_Task, list[CaseResult]] = {}
-    for task, of_task in _in_turn(tasks) if scheduler is None else _on_cluster(tasks, scheduler):
+    tasks = _tasks(ct_paths, cases, methods, seed, photons, device, weights, realistic, effects)
+    if scheduler is None:
+        device_for(device)  # an InputError once, and not in every case
+    rows = _rows_known(tasks, known)
+    missing = [task for task in tasks if task not in rows]
+    for task, of_task in _in_turn(missing) if scheduler is None else _on_cluster(missing, scheduler):
         rows[task] = of_task
         if on_case is not None:
             on_case(of_task)
@@ -114,6 +138,7 @@ def _tasks(
     device: str,
     weights: str | Path | None,
     realistic: bool,
+    effects: Sequence[str],
 ) -> list[_Task]:
     paths = [Path(path).resolve() for path in ct_paths]
     for given, path in zip(ct_paths, paths):
@@ -125,18 +150,32 @@ def _tasks(
         raise InputError(f"Several CTs are named {twice[0]}, and the table tells CTs by their names. Rename one.")
     if not paths or cases < 1 or not methods:
         raise InputError("There is nothing to evaluate. Give at least one CT, one case and one method.")
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise InputError(f"There is no method {unknown[0]!r}. Known are: {', '.join(METHODS)}.")
-    if len(set(methods)) < len(methods):
-        raise InputError(f"A method is named twice in {', '.join(methods)}. Name each once.")
+    for what, names, all_names in (("method", methods, METHODS), ("effect", effects, EFFECTS)):
+        unknown = [name for name in names if name not in all_names]
+        if unknown:
+            raise InputError(f"There is no {what} {unknown[0]!r}. Known are: {', '.join(all_names)}.")
+        if len(set(names)) < len(names):
+            raise InputError(f"The same {what} is named twice in {', '.join(names)}. Name each once.")
     if seed < 0 or photons < 1:
         raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
     weights = None if weights is None else str(Path(weights).resolve())
     if any(method.startswith("learned") for method in methods):
         load_network(Path(weights) if weights else shipped_weights())  # raises where they cannot be used
     shared = (tuple(methods), seed, photons, device, weights, realistic)
-    return [_Task(str(path), n, *shared) for path in paths for n in range(cases)]
+    return [_Task(str(path), n, *shared, effect) for path in paths for n in range(cases) for effect in effects or ("",)]
+
+
+def _rows_known(tasks: list[_Task], known: Sequence[CaseResult]) -> dict[_Task, list[CaseResult]]:
+    """The rows of the tasks that are among the known ones with every method."""
+    by_case: dict[tuple[str, int, str], dict[str, CaseResult]] = {}
+    for row in known:
+        by_case.setdefault((row.ct, row.case, row.effect), {})[row.method] = row
+    found: dict[_Task, list[CaseResult]] = {}
+    for task in tasks:
+        of_case, wanted = by_case.get(task.key, {}), (START, *task.methods)
+        if all(method in of_case for method in wanted):
+            found[task] = [of_case[method] for method in wanted]
+    return found
 
 
 def _in_turn(tasks: list[_Task]) -> Iterator[tuple[_Task, list[CaseResult]]]:
@@ -144,7 +183,7 @@ def _in_turn(tasks: list[_Task]) -> Iterator[tuple[_Task, list[CaseResult]]]:
         for task in tasks:
             yield task, _rows(task)
     finally:
-        _ct_with_targets.cache_clear()
+        _subject.cache_clear()
 
 
 def _on_cluster(tasks: list[_Task], scheduler: str) -> Iterator[tuple[_Task, list[CaseResult]]]:
@@ -210,34 +249,49 @@ def _rows(task: _Task) -> list[CaseResult]:
     """The start and every method of one case; the same on every worker but for the seconds."""
     path = Path(task.ct_path)
     with _one_at_a_time:
-        ct, points = _ct_with_targets(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
-        case = simulated_case(ct, path.name, task.number, task.seed, task.photons, HARD if task.realistic else None)
-        results = {method: _registered(ct, case, method, task) for method in task.methods}
-    rows: list[CaseResult] = []
-    for method, (result, seconds) in results.items():
-        if not rows:
-            errors = asdict(pose_error(case.start, case.true, points, case.view, ct.center))
-            rows.append(CaseResult(case.ct, case.number, START, **errors, similarity=result.similarity_before))
-        errors = asdict(pose_error(result.pose, case.true, points, case.view, ct.center))
-        judged = {"similarity": result.similarity, "confidence": result.confidence.level, "seconds": seconds}
-        rows.append(CaseResult(case.ct, case.number, method, **errors, **judged))
-    return rows
+        subject = _subject(task.ct_path, path.stat().st_mtime_ns if path.exists() else 0)
+        if task.effect:
+            case = disagreeing_case(subject, task.number, task.seed, task.effect, task.photons)
+        else:
+            realism = HARD if task.realistic else None
+            case = simulated_case(subject, task.number, task.seed, task.photons, realism)
+        rows = {method: _registered(case, method, task) for method in task.methods}
+    before = next((similarity for _, similarity in rows.values() if similarity is not None), None)
+    return [_row(case, START, case.start, similarity=before), *(row for row, _ in rows.values())]
 
 
-def _registered(ct: Volume, case: Case, method: str, task: _Task) -> tuple[RegistrationResult, float]:
-    """The result of one method, and its wall time in seconds."""
+def _registered(case: Case, method: str, task: _Task) -> tuple[CaseResult, float | None]:
+    """The row of one method, and the similarity of the start; a refusal is a row, too."""
     weights = Path(task.weights) if task.weights else None
     settings = Settings(method=method, search=SearchRange(), weights=weights, device=task.device, seed=task.seed)
     clock = time.perf_counter()
     try:
-        result = register(ct, [case.radiograph], [case.view], case.start, settings)
+        result = register(case.given, [case.radiograph], [case.view], case.start, settings)
     except InputError as error:
-        raise InputError(f"{case.ct}, case {case.number}: {error}") from None
-    return result, time.perf_counter() - clock
+        seconds = time.perf_counter() - clock
+        return _row(case, method, case.start, similarity=None, seconds=seconds, error=str(error)), None
+    seconds = time.perf_counter() - clock
+    judged = {
+        "similarity": result.similarity,
+        "confidence": result.confidence.level,
+        "expected_error_mm": result.confidence.expected_error_mm,
+        "evidence": _evidence_columns(result),
+    }
+    return _row(case, method, result.pose, seconds=seconds, **judged), result.similarity_before
+
+
+def _row(case: Case, method: str, pose: Pose, **judged: Any) -> CaseResult:
+    """The row of a pose, with its errors. judged: other fields of CaseResult."""
+    return CaseResult(case.ct, case.number, method, effect=case.effect, **asdict(case.error_of(pose)), **judged)
+
+
+def _evidence_columns(result: RegistrationResult) -> dict[str, float]:
+    """What a result says for and against itself, by name; nothing where it does not tell."""
+    evidence = getattr(result, "evidence", None)
+    return {} if evidence is None else asdict(evidence)
 
 
 @lru_cache(maxsize=1)
-def _ct_with_targets(path: str, _changed: int) -> tuple[Volume, np.ndarray]:
-    """A CT and its bone points, kept for the next case of the same file."""
-    ct = read_ct(path)
-    return ct, bone_points(ct)
+def _subject(path: str, _changed: int) -> Subject:
+    """A CT, kept for the next case of the same file."""
+    return Subject(Path(path).name, read_ct(path))

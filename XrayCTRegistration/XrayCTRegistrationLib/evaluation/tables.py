@@ -1,16 +1,16 @@
-"""The evaluation's tables: a row per case, and a summary per CT and method, as CSV and Markdown."""
+"""The tables of the seed's protocol: a summary per CT and method, as CSV and Markdown."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.poses import replacing
+from .case_files import write_csv, write_table
 from .plot import write_success_curves
 from .runner import CaseResult
 
@@ -71,7 +71,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "below 2 mm", "seed mTRE top 95 %", "seed top 75 %", "seed top 50 %", "mRPD", "rotation", "in-plane", "depth",
         "seconds",
     )  # fmt: skip
-    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines = [table_line(head), table_line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row in rows:
         tops = [f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in (row.top95_mm, row.top75_mm, row.top50_mm)]
         seed = [
@@ -82,7 +82,7 @@ def markdown(rows: Sequence[Row]) -> str:
         medians = [f"{value:.2f}" for value in (row.mrpd_mm, row.rotation_deg, row.in_plane_mm, row.depth_mm)]
         names = [row.ct.replace("|", r"\|"), row.method, str(row.cases)]
         spread = [f"{row.median_mm:.2f}", f"{row.p95_mm:.2f}"]
-        lines.append(_line([*names, *tops, *spread, *percents, *seed, *medians, f"{row.seconds:.1f}"]))
+        lines.append(table_line([*names, *tops, *spread, *percents, *seed, *medians, f"{row.seconds:.1f}"]))
     legend = (
         "Lengths in mm, rotation in degrees. Top X % is mean ± standard deviation of the best X % of the cases. mRPD, "
         "rotation, in-plane, depth and seconds are medians. Success counts true mTRE; the seed's mTRE holds the same "
@@ -91,14 +91,9 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", legend, ""])
 
 
-def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
-    """A row per case and method. Raises InputError when the file cannot be written."""
-    _write_csv(path, [asdict(result) for result in results])
-
-
 def write_summary_csv(path: Path, rows: Sequence[Row]) -> None:
     """A row per CT and method. Raises InputError when the file cannot be written."""
-    _write_csv(path, [_flat(row) for row in rows])
+    write_table(path, [_flat(row) for row in rows])
 
 
 def write_markdown(path: Path, rows: Sequence[Row]) -> None:
@@ -113,18 +108,23 @@ def write_report(folder: str | Path, results: Sequence[CaseResult]) -> None:
     Each file appears whole or not at all. Raises InputError when there are no results, when a file cannot be written,
     and, after the tables, when matplotlib is missing.
     """
-    if not results:
-        raise InputError("There are no results to report. Run at least one case.")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror}). Choose another.") from None
+    folder = report_folder(folder, results)
     rows = summary(results)
     write_csv(folder / "cases.csv", results)
     write_summary_csv(folder / "summary.csv", rows)
     write_markdown(folder / "summary.md", rows)
     write_success_curves(folder / "success.png", results)
+
+
+def report_folder(folder: str | Path, results: Sequence[CaseResult]) -> Path:
+    """The folder, made where it is missing. Raises InputError when it cannot be made, or when there are no results."""
+    if not results:
+        raise InputError("There are no results to report. Run at least one case.")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be made ({error.strerror}). Choose another.") from None
+    return Path(folder)
 
 
 def _row(ct: str, method: str, results: Sequence[CaseResult]) -> Row:
@@ -142,8 +142,8 @@ def _row(ct: str, method: str, results: Sequence[CaseResult]) -> Row:
         top50_mm=top(mtre, 50),
         median_mm=float(np.median(mtre)),
         p95_mm=float(np.percentile(mtre, 95)),
-        success_10mm_percent=100 * float((mtre < 10).mean()),
-        success_2mm_percent=100 * float((mtre < 2).mean()),
+        success_10mm_percent=100 * float(np.mean([r.below(10) for r in results])),
+        success_2mm_percent=100 * float(np.mean([r.below(2) for r in results])),
         seed_top95_mm=top(seed, 95),
         seed_top75_mm=top(seed, 75),
         seed_top50_mm=top(seed, 50),
@@ -164,12 +164,6 @@ def _flat(row: Row) -> dict[str, object]:
     return flat
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,104 @@
+"""Files of the rows of an evaluation: the table of all of them, and the record of a run that is going on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from ..errors import InputError
+from ..io.poses import replacing
+from .runner import CaseResult
+
+EVIDENCE = "evidence_"  # what the columns of CaseResult.evidence begin with
+_FIELDS = {field.name for field in fields(CaseResult)} - {"evidence"}
+_NOT_NUMBERS = {"ct": str, "case": int, "method": str, "confidence": str, "effect": str, "error": str}
+
+
+def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
+    """A row per case and method, with a column for each name of their evidence.
+
+    Raises InputError when the file cannot be written.
+    """
+    write_table(path, [_columns(result) for result in results])
+
+
+def read_csv(path: Path) -> list[CaseResult]:
+    """The rows of a file of `write_csv`. Raises InputError, naming the file, when it is missing or of another kind."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_result(cells) for cells in csv.DictReader(file)]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Give the cases.csv of an evaluation.") from None
+    except (TypeError, ValueError, csv.Error):  # text that cannot be decoded is a ValueError
+        raise InputError(f"{path}: this is not the cases.csv of an evaluation, or it is damaged. Give one.") from None
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """A CSV of rows by column names; what a row does not hold stays empty.
+
+    Raises InputError when the file cannot be written.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def begin_record(path: Path, settings: Mapping[str, object], known: Sequence[CaseResult] = ()) -> None:
+    """Begin the record of a run, lines of JSON: its settings, then rows already known. An older record is replaced."""
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(dict(settings)) + "\n")
+        file.writelines(_line([result]) for result in known)
+
+
+def record(path: Path, results: Sequence[CaseResult]) -> None:
+    """Add the rows of a case to a record. Whatever ends the program later, they are in it."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(results))
+
+
+def recorded(path: Path, settings: Mapping[str, object]) -> list[CaseResult]:
+    """The rows of a record, none where there is no file. A last line that was not finished is left out.
+
+    Raises InputError when the record is of a run with other settings, or is none.
+    """
+    if not path.exists():
+        return []
+    try:
+        first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        of_run = json.loads(first)
+        rows = [CaseResult(**row) for line in lines if line.endswith("\n") for row in json.loads(line)]
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: the record of the run is damaged. Run without --resume.") from None
+    other = [f"{name} {of_run.get(name)}, not {value}" for name, value in settings.items() if of_run.get(name) != value]
+    if other:
+        raise InputError(
+            f"{path}: the earlier run had other settings ({'; '.join(other)}). Repeat them, choose another folder with "
+            "--output, or run without --resume."
+        )
+    return rows
+
+
+def _line(results: Sequence[CaseResult]) -> str:
+    return json.dumps([asdict(result) for result in results]) + "\n"
+
+
+def _columns(result: CaseResult) -> dict[str, object]:
+    columns = asdict(result)
+    evidence = columns.pop("evidence")
+    return columns | {EVIDENCE + name: value for name, value in evidence.items()}
+
+
+def _result(cells: Mapping[str, str]) -> CaseResult:
+    """A row of the table; columns that this version does not know are left out."""
+    values = {name: _NOT_NUMBERS.get(name, _number)(cell) for name, cell in cells.items() if name in _FIELDS}
+    named = {name.removeprefix(EVIDENCE): cell for name, cell in cells.items() if name.startswith(EVIDENCE)}
+    return CaseResult(**values, evidence={name: float(cell) for name, cell in named.items() if cell})
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
