@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from .levels import Problem
 from .overlay import edge_view, edges, overlay_projector
 from .projector import Projector
 from .registration import Settings, problem_of, similarity_at
+from .state import finished
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared
 from .xray import Polarity, Radiograph
@@ -33,9 +34,17 @@ class PreviewCt:
 
     @classmethod
     def of(cls, ct: Volume, device: str = "auto") -> PreviewCt:
-        body = prepared(ct)
-        coarse = body.downsampled(body.factors_to(_VOXEL_MM))
-        return cls(coarse, overlay_projector(coarse, device), device)
+        return finished(preview_ct_steps(ct, device))
+
+
+def preview_ct_steps(ct: Volume, device: str = "auto") -> Generator[float, None, PreviewCt]:
+    """As `PreviewCt.of`, with pauses; yields the progress, 0 to 1."""
+    yield 0.0
+    body = prepared(ct)
+    yield 0.8
+    coarse = body.downsampled(body.factors_to(_VOXEL_MM))
+    yield 0.9
+    return PreviewCt(coarse, overlay_projector(coarse, device), device)
 
 
 class Preview:

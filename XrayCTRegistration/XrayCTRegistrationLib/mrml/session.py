@@ -35,7 +35,7 @@ class Session:
         frames: Sequence[Sequence[Radiograph]] | None = None,
     ) -> None:
         self.pose_node = pose_node
-        self.start = self.pose = start
+        self.start = self.pose = self._shown = start
         self.settings = settings
         self.is_run = frames is not None
         self.frame, self.frame_count = 0, len(frames) if frames is not None else 1
@@ -84,9 +84,13 @@ class Session:
         self._steps.close()
         return self.pose
 
-    def show(self) -> None:
-        """Let the transform node carry the CT to the best pose so far."""
+    def show(self) -> bool:
+        """Let the transform node carry the CT to the best pose so far; False where it stands there already."""
+        if self._shown is self.pose:
+            return False
         set_pose(self.pose_node, self.pose)
+        self._shown = self.pose
+        return True
 
 
 def _steps(

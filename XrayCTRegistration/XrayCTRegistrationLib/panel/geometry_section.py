@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.dicom import dicom_entries
 from ..mrml.geometry import (
     check_geometry,
     entries_of,
     fill_in_typical_values,
     is_parametric,
-    is_started,
     read_geometry,
     set_entry,
-    start_geometry,
 )
-from ..mrml.models import show_beam
-from ..mrml.xrays import has_geometry, is_single_image, view_of
+from ..mrml.xrays import is_single_image
 from .messages import show_message, told_to_people
-
-if TYPE_CHECKING:
-    from .panel import Panel
+from .selection import Change, Selection, begin_geometry
+from .widgets import set_quietly
 
 # Widget names without their endings, and the entry, or the entry and the place in it, that each shows.
 _FIELDS = {
@@ -45,9 +39,8 @@ _PROJECTIONS = ("PA", "AP", "LAT")
 class GeometrySection:
     """Shows and edits the geometry of the X-ray that is chosen in the combo box."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-        ui = self._ui = panel.ui
+    def __init__(self, selection: Selection, ui: Any) -> None:
+        self._selection, self._ui = selection, ui
         for name in (_("PA"), _("AP"), _("Lateral")):
             ui.projectionComboBox.addItem(name)
         for field in _FIELDS:
@@ -58,18 +51,13 @@ class GeometrySection:
         ui.carmPathLineEdit.connect("currentPathChanged(QString)", self._on_file)
         ui.readDicomButton.connect("clicked()", self._on_read_dicom)
         ui.typicalGeometryButton.connect("clicked()", self._on_typical)
+        selection.listen(Change.LOOKS, self.update)
 
     @property
     def node(self) -> Any | None:
         """The X-ray whose geometry is shown."""
-        xrays, index = self._panel.xrays(), self._ui.geometryViewComboBox.currentIndex
+        xrays, index = self._selection.xray_nodes, self._ui.geometryViewComboBox.currentIndex
         return xrays[index] if 0 <= index < len(xrays) else None
-
-    def start(self) -> None:
-        """Begin the geometry of X-rays that have none with what their DICOM tags say."""
-        for node in self._panel.xrays():
-            if not is_started(node) and is_single_image(node):
-                self._start(node)
 
     def update(self) -> None:
         """Show what the scene holds."""
@@ -77,7 +65,7 @@ class GeometrySection:
         ui, node = self._ui, self.node
         with_image = node is not None and is_single_image(node)
         entries = entries_of(node) if with_image else {}
-        idle = not self._panel.registering
+        idle = not self._selection.running
         editable = with_image and idle and is_parametric(node)
         for field, (name, place) in _FIELDS.items():
             spin_box, label = getattr(ui, f"{field}SpinBox"), getattr(ui, f"{field}OriginLabel")
@@ -94,12 +82,6 @@ class GeometrySection:
             button.enabled = with_image and idle
         show_message(ui.geometryMessageLabel, self._problem(node) if with_image else "")
 
-    def show_beams(self) -> None:
-        """Draw source and beam of every X-ray whose geometry is known."""
-        for node in self._panel.xrays():
-            if has_geometry(node):
-                show_beam(node, view_of(node))
-
     def _problem(self, node: Any) -> str:
         try:
             check_geometry(node)
@@ -108,7 +90,7 @@ class GeometrySection:
         return "" if is_parametric(node) else _("A calibrated view: it can be replaced, not edited.")
 
     def _update_views(self) -> None:
-        combo_box, names = self._ui.geometryViewComboBox, [node.GetName() for node in self._panel.xrays()]
+        combo_box, names = self._ui.geometryViewComboBox, [node.GetName() for node in self._selection.xray_nodes]
         if [combo_box.itemText(index) for index in range(combo_box.count)] == names:
             return
         chosen = max(combo_box.currentIndex, 0)
@@ -119,20 +101,11 @@ class GeometrySection:
         combo_box.currentIndex = min(chosen, len(names) - 1)
         combo_box.blockSignals(was)
 
-    def _start(self, node: Any) -> None:
-        with told_to_people():
-            try:
-                entries = dicom_entries(node, getattr(slicer, "dicomDatabase", None))
-            except InputError:
-                start_geometry(node, {})
-                raise
-            start_geometry(node, entries)
-
     def _change(self, change: Callable[[], None]) -> None:
         """Change the geometry, and show what became of it, the problem too."""
         with contextlib.suppress(InputError):  # it stands in the section's message, see `_problem`
             change()
-        self._panel.geometry_changed()
+        self._selection.update()
 
     def _on_value(self, field: str, value: float) -> None:
         node, (name, place) = self.node, _FIELDS[field]
@@ -154,19 +127,13 @@ class GeometrySection:
         self._change(lambda: fill_in_typical_values(self.node))
 
     def _on_read_dicom(self) -> None:
-        self._start(self.node)
-        self._panel.geometry_changed()
+        with told_to_people():
+            begin_geometry(self.node)
+        self._selection.update()
 
     def _on_file(self, path: str) -> None:
         if not path or self.node is None:
             return
         with told_to_people():
             read_geometry(self.node, path)
-        self._panel.geometry_changed()
-
-
-def set_quietly(widget: Any, name: str, value: Any) -> None:
-    """Set a property without the signal that would take it for the user's."""
-    was = widget.blockSignals(True)
-    setattr(widget, name, value)
-    widget.blockSignals(was)
+        self._selection.update()

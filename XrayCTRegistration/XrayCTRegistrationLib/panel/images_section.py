@@ -1,67 +1,35 @@
-"""1 Images: the sample, and the views that the chosen X-rays are shown in."""
+"""1 Images: CT and X-rays, and the sample."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
 from . import dependencies
 from .messages import show_message, told_to_people
-
-if TYPE_CHECKING:
-    from .panel import Panel
-
-_UNTIL_LAID_OUT_MS = 100
+from .scene_display import SceneDisplay
+from .selection import Change, Selection
 
 
 class ImagesSection:
     """Loads the sample and shows the X-rays."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-        ui = self._ui = panel.ui
-        self._laid_out = qt.QTimer()  # views get their size only when the layout has changed
-        self._laid_out.setSingleShot(True)
-        self._laid_out.setInterval(_UNTIL_LAID_OUT_MS)
-        self._laid_out.connect("timeout()", self._stand_views)
+    def __init__(self, selection: Selection, display: SceneDisplay, ui: Any, requirements: str | Path) -> None:
+        self._selection, self._ui, self._requirements = selection, ui, requirements
         ui.loadSampleButton.connect("clicked()", self._on_load_sample)
-        ui.showViewsButton.connect("clicked()", self.show_views)
+        ui.showViewsButton.connect("clicked()", display.show_views)
+        selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
         """Enable what can be done."""
-        running = self._panel.registering
+        running = self._selection.running
         for name in ("ctSelector", "xray1Selector", "xray2Selector", "xray3Selector", "loadSampleButton"):
             getattr(self._ui, name).enabled = not running
-        self._ui.showViewsButton.enabled = self._panel.inputs is not None
-
-    def show_views(self) -> None:
-        """Change to the layout for so many X-rays, and show them; nothing happens without a main window."""
-        xrays, manager = self._panel.xrays(), slicer.app.layoutManager()
-        if not xrays or manager is None:
-            return
-        add_layouts(manager.layoutLogic().GetLayoutNode())
-        manager.setLayout(LAYOUT_OF[len(xrays)])
-        self._stand_views()
-        self._laid_out.start()
-
-    def stop(self) -> None:
-        """Show nothing more."""
-        self._laid_out.stop()
-
-    def _stand_views(self) -> None:
-        if self._panel.inputs is None:
-            return
-        show_xrays(slicer.mrmlScene, self._panel.xrays())
-        manager = slicer.app.layoutManager()
-        if manager is not None and manager.threeDViewCount:
-            view_node = manager.threeDWidget(0).mrmlViewNode()
-            camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view_node)
-            look_over_sources(camera, self._panel.inputs.views)
+        self._ui.showViewsButton.enabled = self._selection.inputs is not None
 
     def _on_load_sample(self) -> None:
         with told_to_people():
@@ -69,8 +37,8 @@ class ImagesSection:
 
     def _load_sample(self) -> None:
         """Make the sample's nodes and choose them, with the progress shown between its parts."""
-        panel, ui = self._panel, self._ui
-        dependencies.ensure(panel.requirements)
+        ui = self._ui
+        dependencies.ensure(self._requirements)
         from ..mrml.sample import sample_steps
 
         ui.loadSampleButton.enabled = False
@@ -89,6 +57,6 @@ class ImagesSection:
         finally:
             show_message(ui.imagesMessageLabel, "")
             ui.loadSampleButton.enabled = True
-        if panel.parameters is None:  # the scene was closed meanwhile
+        if self._selection.parameters is None:  # the scene was closed meanwhile
             raise InputError(_("The scene was closed while the sample was made. Load it again."))
-        panel.choose(sample.ct_node, sample.xray_nodes)
+        self._selection.choose(sample.ct_node, sample.xray_nodes)
