@@ -130,14 +130,17 @@ def _placed_landmarks(host, case):
     offsets = np.array([(40, 0, 50), (-40, 10, 40), (30, -30, -50), (-30, 30, -40), (0, -40, 10), (10, 40, 0)])
     points = center + offsets
     lists = [points, *(_seen(view_of(node), case.true_pose.apply(points)) for node in case.xray_nodes)]
-    selectors = (host.ui.ctLandmarksSelector, host.ui.xray1LandmarksSelector, host.ui.xray2LandmarksSelector)
-    for number, (selector, lps) in enumerate(zip(selectors, lists)):
+    for number, lps in enumerate(lists):
         node = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"landmarks {number}")
         if number == 0:
             node.SetAndObserveTransformNodeID(host.ui.poseSelector.currentNode().GetID())
         for index, point in enumerate(lps * (-1, -1, 1)):
             node.AddControlPoint(point, f"P{index}")
-        selector.setCurrentNode(node)
+        if number == 0:
+            host.ui.ctLandmarksSelector.setCurrentNode(node)
+        else:
+            host.ui.landmarksViewComboBox.currentIndex = number - 1
+            host.ui.xrayLandmarksSelector.setCurrentNode(node)
     return points
 
 

@@ -138,10 +138,10 @@ class Host:
         return self.panel.logic
 
     def press(self, button: Any) -> None:
-        """Press a button as a person can: it must be visible, in no folded section, and enabled."""
+        """Press a button as a person can: it must be visible, once folded sections around it are opened, and enabled."""
         panel = self.module.widgetRepresentation()
         assert button.isVisibleTo(panel), f"{button.name} is not visible"
-        assert not _is_folded(button), f"{button.name} is in a folded section"
+        _unfold(button)
         assert button.isEnabled(), f"{button.name} is disabled: {button.toolTip}"
         button.click()
 
@@ -181,10 +181,13 @@ class Host:
         self.wait(lambda: time.monotonic() > end)
 
 
-def _is_folded(widget: Any) -> bool:
-    """Whether a collapsible section above a widget is collapsed."""
+def _unfold(widget: Any) -> None:
+    """Open the collapsed sections above a widget."""
     parent = widget.parentWidget()
-    return parent is not None and (getattr(parent, "collapsed", False) or _is_folded(parent))
+    if parent is not None:
+        if getattr(parent, "collapsed", False):
+            parent.collapsed = False
+        _unfold(parent)
 
 
 def _taken_library() -> dict[str, types.ModuleType]:

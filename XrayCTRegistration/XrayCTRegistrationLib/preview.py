@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .coarse import coarse_steps
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .levels import Problem
@@ -16,17 +17,16 @@ from .projector import Projector
 from .registration import Settings, problem_of, similarity_at
 from .state import finished
 from .threads import torch_on_one_thread
-from .volume import Volume, prepared
+from .volume import Volume
 from .xray import Polarity, Radiograph
 
-_VOXEL_MM = 1.8  # about this; finer voxels do not change edges that are seen at a few hundred pixels
 _SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
 @dataclass(frozen=True, eq=False)
 class PreviewCt:
     """A CT ready to be previewed: in Hounsfield units, cropped to the body and no finer than is seen, and the projector
-    of its edges. `of` makes it, which takes longer than a preview."""
+    of its edges. Making it takes longer than a preview."""
 
     volume: Volume
     projector: Projector
@@ -34,17 +34,13 @@ class PreviewCt:
 
     @classmethod
     def of(cls, ct: Volume, device: str = "auto") -> PreviewCt:
-        return finished(preview_ct_steps(ct, device))
+        """Of a CT as it was loaded."""
+        return cls.of_coarse(finished(coarse_steps(ct)), device)
 
-
-def preview_ct_steps(ct: Volume, device: str = "auto") -> Generator[float, None, PreviewCt]:
-    """As `PreviewCt.of`, with pauses; yields the progress, 0 to 1."""
-    yield 0.0
-    body = prepared(ct)
-    yield 0.8
-    coarse = body.downsampled(body.factors_to(_VOXEL_MM))
-    yield 0.9
-    return PreviewCt(coarse, overlay_projector(coarse, device), device)
+    @classmethod
+    def of_coarse(cls, ct: Volume, device: str = "auto") -> PreviewCt:
+        """Of a CT that was made coarse already."""
+        return cls(ct, overlay_projector(ct, device), device)
 
 
 class Preview:

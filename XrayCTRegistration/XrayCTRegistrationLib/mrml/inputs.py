@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import XrayView, common_isocenter
-from ..volume import Volume
+from ..volume import Volume, check_hounsfield
 from ..xray import Radiograph
 from .frames import ijk_to_ras, parent_to_world
 from .geometry import check_geometry
 from .sequences import frames_of
-from .volumes import ct_volume
+from .volumes import unchecked_ct
 from .xrays import radiograph_of, view_of
 
 
@@ -34,6 +34,13 @@ class Inputs:
 
 def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
     """Everything that is registered; InputError says which node cannot be used, and what to do."""
+    inputs = unchecked_inputs(ct_node, xray_nodes)
+    check_hounsfield(inputs.ct, ct_node.GetName())
+    return inputs
+
+
+def unchecked_inputs(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
+    """As `inputs_of`, without looking at every voxel of the CT, which takes a while."""
     if ct_node is None:
         raise InputError("Choose a CT.")
     if not xray_nodes:
@@ -44,7 +51,7 @@ def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
             raise InputError(f"{node.GetName()}: this is the CT. Choose an X-ray beside it.")
         if ids.count(node.GetID()) > 1:
             raise InputError(f"{node.GetName()}: this X-ray is chosen twice. Choose each X-ray once.")
-    ct = ct_volume(ct_node)
+    ct = unchecked_ct(ct_node)
     radiographs = tuple(radiograph_of(node) for node in xray_nodes)
     for node in xray_nodes:
         check_geometry(node)

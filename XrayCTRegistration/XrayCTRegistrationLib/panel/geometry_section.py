@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -21,6 +22,7 @@ from ..mrml.xrays import is_single_image
 from .messages import show_message, told_to_people
 from .selection import Change, Selection, begin_geometry
 from .widgets import set_quietly
+from .xray_table import CurrentXray
 
 # Widget names without their endings, and the entry, or the entry and the place in it, that each shows.
 _FIELDS = {
@@ -41,28 +43,22 @@ class GeometrySection:
 
     def __init__(self, selection: Selection, ui: Any) -> None:
         self._selection, self._ui = selection, ui
+        self._view = CurrentXray(selection, ui.geometryViewComboBox)
+        self._file_problem = ""  # of the C-arm file that was chosen last
         for name in (_("PA"), _("AP"), _("Lateral")):
             ui.projectionComboBox.addItem(name)
         for field in _FIELDS:
             spin_box = getattr(ui, f"{field}SpinBox")
             spin_box.connect("valueChanged(double)", lambda value, field=field: self._on_value(field, value))
         ui.projectionComboBox.connect("currentIndexChanged(int)", self._on_projection)
-        ui.geometryViewComboBox.connect("currentIndexChanged(int)", lambda index: self.update())
         ui.carmPathLineEdit.connect("currentPathChanged(QString)", self._on_file)
         ui.readDicomButton.connect("clicked()", self._on_read_dicom)
         ui.typicalGeometryButton.connect("clicked()", self._on_typical)
         selection.listen(Change.LOOKS, self.update)
 
-    @property
-    def node(self) -> Any | None:
-        """The X-ray whose geometry is shown."""
-        xrays, index = self._selection.xray_nodes, self._ui.geometryViewComboBox.currentIndex
-        return xrays[index] if 0 <= index < len(xrays) else None
-
     def update(self) -> None:
         """Show what the scene holds."""
-        self._update_views()
-        ui, node = self._ui, self.node
+        ui, node = self._ui, self._selection.current_xray
         with_image = node is not None and is_single_image(node)
         entries = entries_of(node) if with_image else {}
         idle = not self._selection.running
@@ -87,28 +83,19 @@ class GeometrySection:
             check_geometry(node)
         except InputError as error:
             return str(error)
+        if self._file_problem:
+            return self._file_problem
         return "" if is_parametric(node) else _("A calibrated view: it can be replaced, not edited.")
-
-    def _update_views(self) -> None:
-        combo_box, names = self._ui.geometryViewComboBox, [node.GetName() for node in self._selection.xray_nodes]
-        if [combo_box.itemText(index) for index in range(combo_box.count)] == names:
-            return
-        chosen = max(combo_box.currentIndex, 0)
-        was = combo_box.blockSignals(True)
-        combo_box.clear()
-        for name in names:
-            combo_box.addItem(name)
-        combo_box.currentIndex = min(chosen, len(names) - 1)
-        combo_box.blockSignals(was)
 
     def _change(self, change: Callable[[], None]) -> None:
         """Change the geometry, and show what became of it, the problem too."""
+        self._file_problem = ""
         with contextlib.suppress(InputError):  # it stands in the section's message, see `_problem`
             change()
         self._selection.update()
 
     def _on_value(self, field: str, value: float) -> None:
-        node, (name, place) = self.node, _FIELDS[field]
+        node, (name, place) = self._selection.current_xray, _FIELDS[field]
         if node is None:
             return
         if place is None:
@@ -120,20 +107,26 @@ class GeometrySection:
         self._change(lambda: set_entry(node, name, both))
 
     def _on_projection(self, index: int) -> None:
-        if self.node is not None:
-            self._change(lambda: set_entry(self.node, "view", _PROJECTIONS[index]))
+        if self._selection.current_xray is not None:
+            self._change(lambda: set_entry(self._selection.current_xray, "view", _PROJECTIONS[index]))
 
     def _on_typical(self) -> None:
-        self._change(lambda: fill_in_typical_values(self.node))
+        self._change(lambda: fill_in_typical_values(self._selection.current_xray))
 
     def _on_read_dicom(self) -> None:
         with told_to_people():
-            begin_geometry(self.node)
+            begin_geometry(self._selection.current_xray)
         self._selection.update()
 
     def _on_file(self, path: str) -> None:
-        if not path or self.node is None:
+        """Called with every letter that is typed: what is no file yet is left alone."""
+        node = self._selection.current_xray
+        if node is None or not Path(path).is_file():
             return
+        self._file_problem = ""
         with told_to_people():
-            read_geometry(self.node, path)
+            try:
+                read_geometry(node, path)
+            except InputError as error:
+                self._file_problem = str(error)
         self._selection.update()

@@ -158,20 +158,18 @@ class Journeys(unittest.TestCase):
     def test_bad_input(self) -> None:
         """Whatever cannot be registered disables the button, with the reason in its tooltip."""
         self._load_sample()
-        parameters, xray = self.selection.parameters, self.selection.xray_nodes[0]
-        parameters.xray2 = parameters.ct
+        xrays = self.selection.xray_nodes
+        self.selection.choose_xrays([xrays[0], self.selection.ct_node])
         self._assert_refused("this is the CT")
-        parameters.xray2 = xray
-        self._assert_refused("chosen twice")
         stack = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "stack")
         fill_volume(stack, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
-        parameters.xray2 = stack
+        self.selection.choose_xrays([xrays[0], stack])
         self._assert_refused("has 2 slices")
         flat = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "bare image")
         fill_volume(flat, np.arange(12, dtype=np.int16).reshape(1, 3, 4), np.eye(4))
-        parameters.xray2 = flat
+        self.selection.choose_xrays([xrays[0], flat])
         self._assert_refused("source to detector")
-        parameters.xray2 = None
+        self.selection.choose_xrays(xrays[:1])
         self.assertEqual(self.selection.problem, "")
         matrix = np.diag([1.0, 1.0, 1.2, 1.0])
         slicer.util.updateTransformMatrixFromArray(self.selection.pose_node, matrix)

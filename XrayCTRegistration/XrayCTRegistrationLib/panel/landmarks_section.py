@@ -11,9 +11,12 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import InputError
 from ..landmarks import landmark_errors_mm, pose_from_landmarks
+from ..mrml.chosen import choose_landmarks, landmarks_node
 from ..mrml.landmarks import ct_landmarks, sighting_of
 from .messages import told_to_people
 from .selection import Change, Selection
+from .widgets import set_node_quietly
+from .xray_table import CurrentXray
 
 
 class LandmarksSection(VTKObservationMixin):
@@ -22,13 +25,17 @@ class LandmarksSection(VTKObservationMixin):
     def __init__(self, selection: Selection, ui: Any) -> None:
         VTKObservationMixin.__init__(self)
         self._selection, self._ui = selection, ui
+        self._view = CurrentXray(selection, ui.landmarksViewComboBox)
+        ui.xrayLandmarksSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_list)
         ui.poseFromLandmarksButton.connect("clicked()", self._on_landmarks)
         selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
         """Follow the chosen lists, and show what they say."""
         self._follow_lists()
-        selection = self._selection
+        selection, xray = self._selection, self._selection.current_xray
+        self._ui.xrayLandmarksSelector.enabled = xray is not None
+        set_node_quietly(self._ui.xrayLandmarksSelector, landmarks_node(xray) if xray is not None else None)
         can_move = selection.pose is not None and not selection.running
         self._ui.poseFromLandmarksButton.enabled = can_move and self._lists() is not None
         self._ui.landmarkErrorLabel.text = self._error()
@@ -40,8 +47,8 @@ class LandmarksSection(VTKObservationMixin):
     def _follow_lists(self) -> None:
         self.removeObservers()
         parameters = self._selection.parameters
-        names = ("ctLandmarks", "xray1Landmarks", "xray2Landmarks", "xray3Landmarks")
-        nodes = [getattr(parameters, name) for name in names] if parameters else []
+        in_xrays = [landmarks_node(xray) for xray in self._selection.xray_nodes]
+        nodes = [parameters.ctLandmarks, *in_xrays] if parameters else []
         for node in {node.GetID(): node for node in nodes if node is not None}.values():
             for event in (node.PointPositionDefinedEvent, node.PointRemovedEvent, node.PointModifiedEvent):
                 self.addObserver(node, event, self._on_points)
@@ -52,15 +59,8 @@ class LandmarksSection(VTKObservationMixin):
         in_ct = parameters.ctLandmarks if parameters else None
         if in_ct is None or not in_ct.GetNumberOfControlPoints() or self._selection.pose_node is None:
             return None
-        pairs = [
-            (node, xray)
-            for node, xray in (
-                (parameters.xray1Landmarks, parameters.xray1),
-                (parameters.xray2Landmarks, parameters.xray2),
-                (parameters.xray3Landmarks, parameters.xray3),
-            )
-            if node is not None and xray is not None and node.GetNumberOfControlPoints()
-        ]
+        chosen = [(landmarks_node(xray), xray) for xray in self._selection.xray_nodes]
+        pairs = [(node, xray) for node, xray in chosen if node is not None and node.GetNumberOfControlPoints()]
         return (in_ct, pairs) if pairs else None
 
     def _sightings(self) -> tuple[np.ndarray, list[Any]] | None:
@@ -84,6 +84,11 @@ class LandmarksSection(VTKObservationMixin):
         return _("{mean:.1f} mm on average, {worst:.1f} mm at most, across the rays").format(
             mean=errors.mean(), worst=errors.max()
         )
+
+    def _on_list(self, node: Any) -> None:
+        if self._selection.current_xray is not None:
+            choose_landmarks(self._selection.current_xray, node)
+            self._selection.tell(Change.LOOKS)
 
     def _on_points(self, caller: Any, event: Any) -> None:
         with told_to_people():

@@ -10,18 +10,16 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import InputError
 from ..geometry import Pose
 from ..mrml.overlay import clear_edges, show_edges
 from ..mrml.results import kept_result
 from ..mrml.views import show_overlays
 from ..xray import Polarity
-from . import dependencies
+from .ct_preparation import CtPreparation
 from .selection import Change, Selection
-from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
-    from ..preview import Preview, PreviewCt
+    from ..preview import Preview
 
 _MOVING_MS, _RESTING_MS = 10, 250  # after a change of the pose
 _MOVING_PX, _RESTING_PX = 192, 384  # longest side of the DRR that edges are sought in
@@ -34,27 +32,23 @@ class LiveEdges:
     say: called with what there is to say of the pose: how similar the images are, or why there are no edges.
     """
 
-    def __init__(self, selection: Selection, ticker: Ticker, say: Callable[[str], None]) -> None:
-        self._selection, self._ticker, self._say = selection, ticker, say
+    def __init__(self, selection: Selection, preparation: CtPreparation, say: Callable[[str], None]) -> None:
+        self._selection, self._preparation, self._say = selection, preparation, say
         self._preview: Preview | None = None
-        self._preparation: Preparation | None = None
         self._xray_nodes: tuple[Any, ...] = ()
-        self._ct: PreviewCt | None = None
-        self._ct_key: Any = None
         self._left: list[int] = []  # views to draw finely, one between two events of the window
         self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
         self._moving.connect("timeout()", self._draw_coarsely)
         self._resting.connect("timeout()", self._draw_one_finely)
         selection.listen(Change.INPUTS, self._take_inputs)
+        selection.listen(Change.CT_PREPARED, self.follow)
         selection.listen(Change.POSE, self.follow)
         selection.listen(Change.RUNNING, self._on_running)
 
     def forget(self) -> None:
         """Stop, and let go of images and nodes."""
         self._stop()
-        self._drop_preparation()
         self._preview, self._xray_nodes = None, ()
-        self._ct, self._ct_key = None, None
 
     def follow(self) -> None:
         """Draw the pose soon, and finely once no other has come for a while."""
@@ -65,7 +59,7 @@ class LiveEdges:
             self._clear()
             return
         if self._preview is None:
-            self._take_inputs()
+            self._make_preview()
         if self._preview is not None:
             self._left = list(range(len(self._xray_nodes)))
             if not self._moving.isActive():
@@ -79,54 +73,29 @@ class LiveEdges:
                 self._draw(index, pose, _MOVING_PX_OF_SEVERAL)
 
     def _take_inputs(self) -> None:
-        """Draw what is chosen from now on; nothing while packages are missing."""
-        selection = self._selection
+        """Draw what is chosen from now on."""
         self._stop()
         self._preview = None
-        if selection.inputs is None:
+        if self._selection.inputs is None:
             self._clear()
-            return
-        if not dependencies.are_installed():
-            self._say(_("Live edges need packages that are not installed: Register and Search ask to install them."))
-            return
-        if selection.ct_key != self._ct_key:
-            self._prepare_ct()
-        if self._ct is not None:
-            self._make_preview()
-
-    def _prepare_ct(self) -> None:
-        from ..preview import preview_ct_steps
-
-        self._drop_preparation()
-        self._ct, self._ct_key = None, self._selection.ct_key
-        steps = preview_ct_steps(self._selection.inputs.ct)
-        self._preparation = Preparation(steps, self._on_prepared, self._on_refused, lambda progress: None)
-        self._ticker.run(self._preparation)
-
-    def _drop_preparation(self) -> None:
-        if self._preparation is not None:
-            self._ticker.drop(self._preparation)
-            self._preparation = None
-
-    def _on_prepared(self, ct: PreviewCt) -> None:
-        self._ct, self._preparation = ct, None
-        if self._selection.inputs is not None:
-            self._make_preview()
-            self.follow()
-
-    def _on_refused(self, error: InputError) -> None:
-        self._preparation = None
-        self._say(str(error))
+        for node in self._xray_nodes:
+            if node not in self._selection.xray_nodes and node.GetScene() is not None:
+                clear_edges(node)
 
     def _make_preview(self) -> None:
+        """Make what draws, once the CT is ready and the packages are there."""
+        selection = self._selection
+        if selection.inputs is None or self._preparation.volume is None:
+            return
+        ct = self._preparation.preview_ct()
+        if ct is None:
+            self._say(_("Live edges need packages that are not installed: Register and Search ask to install them."))
+            return
         from ..preview import Preview
 
-        inputs, before = self._selection.inputs, self._xray_nodes
-        self._preview = Preview(self._ct, inputs.radiographs, inputs.views, self._polarities())
-        self._xray_nodes = tuple(self._selection.xray_nodes)
-        for node in before:
-            if node not in self._xray_nodes and node.GetScene() is not None:
-                clear_edges(node)
+        inputs = selection.inputs
+        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._polarities())
+        self._xray_nodes = tuple(selection.xray_nodes)
 
     def _polarities(self) -> list[Polarity] | None:
         """Of every X-ray, where a person or a registration has said it."""
@@ -140,8 +109,8 @@ class LiveEdges:
 
     def _on_running(self) -> None:
         self._stop()
-        if not self._selection.running and self._ct is not None and self._selection.inputs is not None:
-            self._make_preview()  # the registration has found the polarity
+        if not self._selection.running:
+            self._preview = None  # the registration has found the polarity
 
     def _stop(self) -> None:
         self._moving.stop()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .ct_preparation import CtPreparation
+from .folding import Folding
 from .geometry_section import GeometrySection
 from .images_section import ImagesSection
 from .landmarks_section import LandmarksSection
@@ -27,15 +29,17 @@ class Panel:
     def __init__(self, ui: Any, requirements: str | Path) -> None:
         self.selection = Selection()
         self._ticker = Ticker()
-        self._display = SceneDisplay(self.selection)
+        self._preparation = CtPreparation(self.selection, self._ticker)
+        self._display = SceneDisplay(self.selection, self._preparation)
         self._images = ImagesSection(self.selection, self._display, ui, requirements)
         self._geometry = GeometrySection(self.selection, ui)
         self._pose = PoseSection(self.selection, self._display, ui)
         self._landmarks = LandmarksSection(self.selection, ui)
-        self._edges = LiveEdges(self.selection, self._ticker, self._pose.say)
+        self._edges = LiveEdges(self.selection, self._preparation, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
-        self._strip = Strip(self.selection, self.runner, ui)
+        self._strip = Strip(self.selection, self.runner, self._preparation, ui)
         self._result = ResultSection(self.selection, ui)
+        self._folding = Folding(self.selection, ui)
 
     def attach(self, parameters: Any) -> None:
         """Show a parameter node, and follow it."""
@@ -46,8 +50,13 @@ class Panel:
         """Let go of the parameter node and everything in its scene; a registration ends without a word."""
         self.runner.abandon()
         self._pose.stop()
-        self._ticker.stop()
+        self._preparation.forget()
         self._landmarks.forget()
         self._edges.forget()
         self._display.forget()
+        self._folding.forget()
         self.selection.detach()
+
+    def stop(self) -> None:
+        """The panel is about to go."""
+        self._folding.stop()

@@ -7,6 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..mrml.results import KeptResult, kept_result
+from .result_words import confidence_word, stayed
 from .selection import Change, Selection
 
 
@@ -40,16 +41,13 @@ class ResultSection:
         )
 
     def _confidence(self, result: KeptResult | None) -> str:
-        if result is None:
-            return ""
-        level = {"high": _("High"), "moderate": _("Moderate"), "low": _("Low")}.get(
-            result.confidence, result.confidence
-        )
-        return f"{level}: {result.reason}"
+        return "" if result is None else f"{confidence_word(result)}: {result.reason}"
 
     def _note(self, result: KeptResult | None) -> str:
         if result is None:
             return _("Not registered yet.")
         if self._selection.pose is not None and not result.is_of(self._selection.pose):
             return _("The CT was moved since: these figures are of the registration before.")
+        if stayed(result):
+            return _("Nothing more alike than the start was found: the CT stays where it stood.")
         return _("Look at the edges before you trust it: similarity alone does not tell a wrong patient.")

@@ -21,6 +21,7 @@ from .selection import Change, Selection
 from .ticker import Ticker
 
 if TYPE_CHECKING:
+    from ..geometry import Pose
     from ..mrml.session import Session
     from ..registration import Settings
 
@@ -37,7 +38,8 @@ class Runner:
         self._selection, self._ticker, self._edges, self._requirements = selection, ticker, edges, requirements
         self.session: Session | None = None
         self.text = ""
-        self._method = Method.AUTO
+        self._method, self._near = Method.AUTO, False
+        self._lost_nearby: Pose | None = None  # the start of a near search that does not trust what it found
         self._input_nodes: tuple[Any, ...] = ()
         self._pace = Pace(0.0, 0.0)
         self._told_at = 0.0
@@ -47,8 +49,21 @@ class Runner:
         """0 to 1."""
         return self.session.progress if self.session is not None else 0.0
 
-    def start(self, method: Method, frames: bool = False) -> None:
-        """Begin a registration, or one of all frames of a run; InputError where that cannot be."""
+    @property
+    def wide_is_worth_a_try(self) -> bool:
+        """Whether the last registration searched near its start, and does not trust what it found."""
+        return self._lost_nearby is not None and self._selection.pose is not None
+
+    def start_again_widely(self) -> None:
+        """Search far around the start of the last registration."""
+        self._selection.move_to(self._lost_nearby, record=False)
+        self.start(self._method, near=False)
+
+    def start(self, method: Method, near: bool, frames: bool = False) -> None:
+        """Begin a registration, or one of all frames of a run; InputError where that cannot be.
+
+        near: whether a search looks near the pose, or far around it.
+        """
         selection = self._selection
         dependencies.ensure(self._requirements)
         if selection.parameters.device is Device.CUDA:
@@ -65,8 +80,9 @@ class Runner:
             keep_initial_pose(pose_node, start)
         selection.record()
         run = frames_of_inputs(xray_nodes) if frames else None
-        self.session = Session(inputs, pose_node, start, self._settings(method), run)
-        self._method, self._input_nodes = method, (selection.ct_node, pose_node, *xray_nodes)
+        self.session = Session(inputs, pose_node, start, self._settings(method, near), run)
+        self._method, self._near, self._lost_nearby = method, near and method.searches, None
+        self._input_nodes = (selection.ct_node, pose_node, *xray_nodes)
         self._pace = Pace(time.perf_counter(), self._ticker.lag_s)
         self._ticker.run_first(self)
         selection.set_running(True)
@@ -83,7 +99,7 @@ class Runner:
         if self.session is not None:
             self.session.cancel()
             self.session = None
-        self.text = ""
+        self.text, self._lost_nearby = "", None
 
     def advance(self, budget_s: float) -> bool:
         """Run some steps, or show how far they are; never both, to keep the tick short."""
@@ -108,15 +124,15 @@ class Runner:
             self._finish()
         return going_on
 
-    def _settings(self, method: Method) -> Settings:
+    def _settings(self, method: Method, near: bool) -> Settings:
         from ..registration import Settings
-        from ..search.global_search import SearchRange
+        from ..search.global_search import NEAR, SearchRange
         from ..xray import Polarity
 
         chosen = self._selection.parameters
         return Settings(
             method=method.value,
-            search=SearchRange(*chosen.searchRange.value),
+            search=NEAR if near else SearchRange(),
             polarity=Polarity(chosen.polarity.value) if chosen.polarity.value else None,
             device=chosen.device.value,
             seed=chosen.seed,
@@ -151,8 +167,11 @@ class Runner:
 
     def _finish(self) -> None:
         session = self.session
+        last = session.results[-1]
         if self._method is not Method.SEARCH:
-            keep_result(session.pose_node, session.results[-1], self._method.value)
+            keep_result(session.pose_node, last, self._method.value)
+        if self._near and last.confidence.level == "low":
+            self._lost_nearby = session.start
         seconds = sum(sum(one.seconds.values()) for one in session.results)
         self._end(_("Done in {seconds:.1f} s.").format(seconds=seconds))
 

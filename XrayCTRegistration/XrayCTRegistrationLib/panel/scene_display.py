@@ -11,6 +11,7 @@ from ..mrml.models import bone_node, show_beam, show_bone, show_model
 from ..mrml.shown import Shown
 from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
 from ..mrml.xrays import has_geometry, view_of
+from .ct_preparation import CtPreparation
 from .selection import Change, Selection
 
 _UNTIL_LAID_OUT_MS = 100
@@ -19,8 +20,8 @@ _UNTIL_LAID_OUT_MS = 100
 class SceneDisplay:
     """Keeps the views with what is chosen, and removes what belonged to nodes that are gone."""
 
-    def __init__(self, selection: Selection) -> None:
-        self._selection = selection
+    def __init__(self, selection: Selection, preparation: CtPreparation) -> None:
+        self._selection, self._preparation = selection, preparation
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
         self.handles_shown = False
@@ -82,8 +83,8 @@ class SceneDisplay:
         """Show the CT's bone in the 3D view, or hide it."""
         selection = self._selection
         node, shown = bone_node(selection.ct_node), selection.parameters.showBone
-        if node is None and shown:
-            node = show_bone(selection.ct_node, selection.inputs.ct)
+        if node is None and shown and self._preparation.volume is not None:
+            node = show_bone(selection.ct_node, self._preparation.volume)
         if node is not None:
             node.SetAndObserveTransformNodeID(selection.ct_node.GetTransformNodeID())
             show_model(node, shown)

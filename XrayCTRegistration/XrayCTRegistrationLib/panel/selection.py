@@ -12,11 +12,13 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import InputError
 from ..geometry import Pose
+from ..mrml.chosen import choose_xrays, chosen_xrays
 from ..mrml.dicom import dicom_entries
 from ..mrml.geometry import is_started, start_geometry
-from ..mrml.history import PoseHistory
-from ..mrml.inputs import Inputs, inputs_key, inputs_of
+from ..mrml.history import History, Standing
+from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
 from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
+from ..mrml.start import is_untouched, note_centred, note_set
 from ..mrml.xrays import is_single_image
 from .messages import told_to_people
 
@@ -24,7 +26,8 @@ from .messages import told_to_people
 class Change(Enum):
     """What listeners are told of. LOOKS is told after each of the others, too."""
 
-    INPUTS = "images or geometry: what would be registered"
+    INPUTS = "images, masks or geometry: what would be registered"
+    CT_PREPARED = "the CT is ready to be shown, or cannot be used"
     POSE = "where the CT stands"
     RUNNING = "a registration has begun or ended"
     PROGRESS = "how far work in the background is"
@@ -34,9 +37,10 @@ class Change(Enum):
 class Selection(VTKObservationMixin):
     """The chosen nodes and what they hold; it follows them, by whomever they are changed.
 
-    parameters: the parameter node, None between scenes. inputs: what is registered, None while it cannot be, and
-    problem then says why. pose: of the pose node, None while there is none or it is not rigid. running: whether a
-    registration goes on, and the nodes are left alone. history: poses to go back to.
+    parameters: the parameter node, None between scenes. inputs: what is registered, None while it cannot be.
+    pose: of the pose node, None while there is none or it is not rigid. running: whether a registration goes on, and
+    the nodes are left alone. history: where CT and X-rays stood. ct_key: what the CT's voxels and place depend on;
+    while it stays, so do they.
     """
 
     def __init__(self) -> None:
@@ -44,9 +48,11 @@ class Selection(VTKObservationMixin):
         self.parameters: Any | None = None
         self.inputs: Inputs | None = None
         self.pose: Pose | None = None
-        self.problem = ""
-        self.history = PoseHistory()
+        self.history = History()
         self.running = False
+        self._problems = {"inputs": "", "ct": "", "pose": ""}
+        self._current = 0
+        self.ct_key: Any = None
         self._key: Any = None
         self._updating = False
         self._listeners: dict[Change, list[Callable[[], None]]] = {change: [] for change in Change}
@@ -75,23 +81,44 @@ class Selection(VTKObservationMixin):
 
     @property
     def xray_nodes(self) -> list[Any]:
-        if not self.parameters:
-            return []
-        chosen = (self.parameters.xray1, self.parameters.xray2, self.parameters.xray3)
-        return [node for node in chosen if node is not None]
+        return chosen_xrays(self.parameters.parameterNode) if self.parameters else []
 
     @property
-    def ct_key(self) -> Any:
-        """What the CT's voxels and place depend on: while it stays, so do they."""
-        return self._key[1] if self._key else None
+    def current(self) -> int:
+        """Which X-ray's mask, geometry and landmarks are shown; 0 where there is none."""
+        return max(min(self._current, len(self.xray_nodes) - 1), 0)
+
+    @property
+    def current_xray(self) -> Any | None:
+        nodes = self.xray_nodes
+        return nodes[self.current] if nodes else None
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be registered, and what helps; empty where it can."""
+        return next((problem for problem in self._problems.values() if problem), "")
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the CT stands where the module put it, since nobody has placed it."""
+        return self.pose is not None and is_untouched(self.pose_node, self.pose)
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
         """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""
-        first, second, third = (*xray_nodes, None, None)[:3]
         with slicer.util.NodeModify(self.parameters.parameterNode):
             self.parameters.pose = None
             self.parameters.ct = ct_node
-            self.parameters.xray1, self.parameters.xray2, self.parameters.xray3 = first, second, third
+            choose_xrays(self.parameters.parameterNode, xray_nodes)
+
+    def choose_xrays(self, xray_nodes: Sequence[Any]) -> None:
+        """Choose these X-rays, in this order, each once."""
+        choose_xrays(self.parameters.parameterNode, xray_nodes)
+
+    def make_current(self, index: int) -> None:
+        """Show mask, geometry and landmarks of this X-ray."""
+        if index != self._current:
+            self._current = index
+            self.tell(Change.LOOKS)
 
     def checked_inputs(self) -> Inputs:
         """What is registered; InputError says what is wrong with it."""
@@ -110,8 +137,9 @@ class Selection(VTKObservationMixin):
     def detach(self) -> None:
         """Let go of the parameter node and everything in its scene; nobody is told."""
         self.removeObservers()
-        self.parameters = self.inputs = self.pose = self._key = None
-        self.problem, self.running = "", False
+        self.parameters = self.inputs = self.pose = self.ct_key = self._key = None
+        self._problems = dict.fromkeys(self._problems, "")
+        self._current, self.running = 0, False
         self.history.clear()
 
     # What changes
@@ -133,21 +161,40 @@ class Selection(VTKObservationMixin):
             self._updating = False
 
     def move_to(self, pose: Pose, record: bool = True) -> None:
-        """Let the transform node carry the CT to a pose; InputError where a parent transform forbids it."""
+        """A person moves the CT to a pose; InputError where a parent transform forbids it."""
+        note_set(self.pose_node)
         set_pose(self.pose_node, pose)
         if record:
             self.record()
 
     def record(self) -> None:
-        """Note the pose as one to go back to."""
+        """Note where CT and X-rays stand, to go back to."""
         if self.pose is not None:
-            self.history.record(self.pose)
+            self.history.record(Standing.of(self.pose, self.xray_nodes))
             self.tell(Change.LOOKS)
+
+    def go_back(self) -> None:
+        """Let CT and X-rays stand as before."""
+        self._restore(self.history.undo())
+
+    def go_forward(self) -> None:
+        """Let CT and X-rays stand as before they went back."""
+        self._restore(self.history.redo())
+
+    def refuse_ct(self, problem: str) -> None:
+        """Say that the CT cannot be used, as its voxels were looked at; nothing where they are well."""
+        self._problems["ct"] = problem
+        self.tell(Change.LOOKS)
 
     def set_running(self, running: bool) -> None:
         """A registration has begun, or has ended with the CT where it stands now."""
         self.running = running
         self.tell(Change.RUNNING)
+        self.update()
+
+    def _restore(self, standing: Standing) -> None:
+        standing.restore_geometries(self.xray_nodes)
+        set_pose(self.pose_node, standing.pose)
         self.update()
 
     def _follow_nodes(self) -> None:
@@ -174,12 +221,15 @@ class Selection(VTKObservationMixin):
         key = (self.parameters.polarity, *inputs_key(self.ct_node, self.xray_nodes))
         if key == self._key:
             return False
-        self._key, self.inputs = key, None
+        ct_key = inputs_key(self.ct_node, [])
+        if ct_key != self.ct_key:
+            self._problems["ct"] = ""
+        self._key, self.ct_key, self.inputs = key, ct_key, None
+        self._problems["inputs"] = self._problems["pose"] = ""
         try:
-            self.inputs = inputs_of(self.ct_node, self.xray_nodes)
-            self.problem = ""
+            self.inputs = unchecked_inputs(self.ct_node, self.xray_nodes)
         except InputError as error:
-            self.problem = str(error)
+            self._problems["inputs"] = str(error)
         return True
 
     def _look_at_pose(self) -> None:
@@ -189,24 +239,27 @@ class Selection(VTKObservationMixin):
             return
         if self.pose_node is None:
             start = centered_pose(self.inputs.ct.center, self.inputs.isocenter)
+            placed = self.ct_node.GetParentTransformNode() is not None
             try:
                 self.parameters.pose = pose_node_for(slicer.mrmlScene, self.ct_node, start)
             except InputError as error:
-                self.problem = str(error)
+                self._problems["pose"] = str(error)
                 return
+            if not placed:
+                note_centred(self.pose_node, start)
             self._follow_nodes()
         if self.ct_node.GetTransformNodeID() != self.pose_node.GetID():
             self.ct_node.SetAndObserveTransformNodeID(self.pose_node.GetID())
         self._read_pose()
         if self.pose is not None and not self.running:
-            self.history.record(self.pose)
+            self.history.record(Standing.of(self.pose, self.xray_nodes))
 
     def _read_pose(self) -> None:
         try:
             check_moves_only_the_ct(self.pose_node, self.xray_nodes)
-            self.pose, self.problem = pose_of(self.pose_node), ""
+            self.pose, self._problems["pose"] = pose_of(self.pose_node), ""
         except InputError as error:
-            self.pose, self.problem = None, str(error)
+            self.pose, self._problems["pose"] = None, str(error)
 
     def _on_parameters(self, caller: Any, event: Any) -> None:
         with told_to_people():

@@ -10,3 +10,11 @@ def set_quietly(widget: Any, name: str, value: Any) -> None:
     was = widget.blockSignals(True)
     setattr(widget, name, value)
     widget.blockSignals(was)
+
+
+def set_node_quietly(selector: Any, node: Any | None) -> None:
+    """Let a selector show a node without taking it for a person's choice."""
+    if selector.currentNode() is not node:
+        was = selector.blockSignals(True)
+        selector.setCurrentNode(node)
+        selector.blockSignals(was)
