@@ -138,7 +138,7 @@ class Host:
         return self.panel.logic
 
     def press(self, button: Any) -> None:
-        """Press a button as a person can: it must be visible, once folded sections around it are opened, and enabled."""
+        """Press a button as a person can: visible, once folded sections around it are opened, and enabled."""
         panel = self.module.widgetRepresentation()
         assert button.isVisibleTo(panel), f"{button.name} is not visible"
         _unfold(button)

@@ -18,9 +18,9 @@ def confidence_word(result: KeptResult) -> str:
 
 
 def figures(result: KeptResult) -> str:
-    """How alike the images are, and how far the CT moved."""
-    return _("similarity {similarity:.2f}, moved {turn:.1f}\u00b0 and {shift:.1f} mm").format(
-        similarity=result.similarity, turn=result.moved_deg, shift=result.moved_mm
+    """How alike the images are, how far the CT moved, and how long it took."""
+    return _("similarity {similarity:.2f}, moved {turn:.1f}\u00b0 and {shift:.1f} mm in {seconds:.1f} s").format(
+        similarity=result.similarity, turn=result.moved_deg, shift=result.moved_mm, seconds=result.seconds
     )
 
 

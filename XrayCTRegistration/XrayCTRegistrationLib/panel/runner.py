@@ -172,8 +172,8 @@ class Runner:
             keep_result(session.pose_node, last, self._method.value)
         if self._near and last.confidence.level == "low":
             self._lost_nearby = session.start
-        seconds = sum(sum(one.seconds.values()) for one in session.results)
-        self._end(_("Done in {seconds:.1f} s.").format(seconds=seconds))
+        searched = _("The search has ended: Register refines what it found.")
+        self._end(searched if self._method is Method.SEARCH else "")
 
     def _end(self, text: str) -> None:
         """Leave the registering state, with the pose that was found."""
