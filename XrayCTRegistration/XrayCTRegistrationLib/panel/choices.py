@@ -69,7 +69,7 @@ class SearchScope(Enum):
 
     def label(self) -> str:
         return {
-            SearchScope.AUTO: _("As the pose was set"),
+            SearchScope.AUTO: _("Automatic"),
             SearchScope.NEAR: _("Near the pose"),
             SearchScope.WIDE: _("Far around the pose"),
         }[self]
@@ -87,9 +87,9 @@ class SearchScope(Enum):
         turn_deg, shift_mm, _in_plane = NEAR if self.is_near(untouched) else WIDE
         reach = _("about {turn:.0f}\u00b0 and {shift:.0f} mm").format(turn=turn_deg, shift=shift_mm)
         if self is SearchScope.AUTO and untouched:
-            return _("Nobody has placed the CT yet: searches far, {reach}.").format(reach=reach)
+            return _("Nobody has placed the CT: searches far, {reach}.").format(reach=reach)
         if self is SearchScope.AUTO:
-            return _("Searches near the pose that was set, {reach}.").format(reach=reach)
+            return _("The CT was placed: searches near that pose, {reach}.").format(reach=reach)
         if self is SearchScope.NEAR:
             return _("Searches near the pose, {reach}.").format(reach=reach)
         return _("Searches far around the pose, {reach}.").format(reach=reach)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
@@ -90,7 +91,7 @@ class GeometrySection:
     def _change(self, change: Callable[[], None]) -> None:
         """Change the geometry, and show what became of it, the problem too."""
         self._file_problem = ""
-        with contextlib.suppress(InputError):  # it stands in the section's message, see `_problem`
+        with contextlib.suppress(InputError), slicer.util.NodeModify(self._selection.current_xray):  # told of by `_problem`
             change()
         self._selection.update()
 
@@ -114,7 +115,7 @@ class GeometrySection:
         self._change(lambda: fill_in_typical_values(self._selection.current_xray))
 
     def _on_read_dicom(self) -> None:
-        with told_to_people():
+        with told_to_people(), slicer.util.NodeModify(self._selection.current_xray):
             begin_geometry(self._selection.current_xray)
         self._selection.update()
 
@@ -126,7 +127,8 @@ class GeometrySection:
         self._file_problem = ""
         with told_to_people():
             try:
-                read_geometry(node, path)
+                with slicer.util.NodeModify(node):
+                    read_geometry(node, path)
             except InputError as error:
                 self._file_problem = str(error)
         self._selection.update()

@@ -73,7 +73,8 @@ class ImagesSection:
     def _read_carm(self, path: Path) -> None:
         if self._selection.current_xray is None:
             raise InputError(_("{name}: choose the X-ray that this geometry is of first.").format(name=path.name))
-        read_geometry(self._selection.current_xray, path)
+        with slicer.util.NodeModify(self._selection.current_xray):
+            read_geometry(self._selection.current_xray, path)
         self._selection.update()
 
     def _choose_loaded(self, loaded: LoadedXrays, instead_of: Any | None = None) -> None:

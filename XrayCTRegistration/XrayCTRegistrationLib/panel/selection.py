@@ -161,10 +161,13 @@ class Selection(VTKObservationMixin):
             self._updating = False
 
     def move_to(self, pose: Pose, record: bool = True) -> None:
-        """A person moves the CT to a pose; InputError where a parent transform forbids it."""
-        note_set(self.pose_node)
+        """A person moves the CT to a pose; InputError where a parent transform forbids it.
+
+        record: whether the pose is meant, and can be gone back to, or is one on the way.
+        """
         set_pose(self.pose_node, pose)
         if record:
+            note_set(self.pose_node)
             self.record()
 
     def record(self) -> None:
