@@ -9,7 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
+from ..mrml.display import show_as_registered
+from ..mrml.views import layout_for, look_over_sources, show_xrays
 from . import dependencies
 from .messages import show_message, told_to_people
 
@@ -44,8 +45,9 @@ class ImagesSection:
         xrays, manager = self._panel.xrays(), slicer.app.layoutManager()
         if not xrays or manager is None:
             return
-        add_layouts(manager.layoutLogic().GetLayoutNode())
-        manager.setLayout(LAYOUT_OF[len(xrays)])
+        for node in xrays:
+            show_as_registered(node)
+        manager.setLayout(layout_for(manager.layoutLogic().GetLayoutNode(), len(xrays)))
         self._stand_views()
         self._laid_out.start()
 

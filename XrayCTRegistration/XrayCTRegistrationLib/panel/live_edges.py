@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import qt
-import slicer
 
 from ..geometry import Pose
 from ..mrml.inputs import Inputs
 from ..mrml.overlay import clear_edges, show_edges
-from ..mrml.views import show_overlays
 from ..xray import Polarity
 from . import dependencies
 
@@ -121,9 +119,8 @@ class LiveEdges:
         node = self._xray_nodes[index]
         if node.GetScene() is None:
             return
-        mask, view = self._preview.edges(index, self._pose, longest_px)
-        show_edges(node, mask, view)
-        show_overlays(slicer.mrmlScene, self._xray_nodes)
+        lines, view = self._preview.edges(index, self._pose, longest_px)
+        show_edges(node, lines, view)
 
 
 def _single_shot(milliseconds: int) -> Any:
