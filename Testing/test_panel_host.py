@@ -285,6 +285,7 @@ def test_files_numbered_beside_each_other_load_as_one_volume_unless_single(host,
     first, _ = (written(tmp_path / f"case_{number}.mha", number) for number in range(2))
     assert slicer.util.loadVolume(str(first)).GetImageData().GetDimensions() == (6, 5, 2)
     assert slicer.util.loadVolume(str(first), {"singleFile": True}).GetImageData().GetDimensions() == (6, 5, 1)
+    assert not host.errors
     with pytest.raises(RuntimeError, match="absent"):
         slicer.util.loadVolume(str(tmp_path / "absent.mha"))
     host.errors.clear()  # of the reader, which 3D Slicer prints, too

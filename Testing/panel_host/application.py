@@ -42,9 +42,10 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._logic = slicer.vtkMRMLApplicationLogic()
         self._logic.SetTemporaryPath(str(folder))
         self._logic.SetMRMLScene(self._scene)
-        colors = slicer.vtkMRMLColorLogic()
+        colors = slicer.vtkSlicerColorLogic()
         colors.SetMRMLScene(self._scene)
         self._logic.SetColorLogic(colors)
+        self._logic.SetModuleLogic("Colors", colors)
         self._module_logics = {name: self._new_logic(name) for name in _LOGICS}
         self._layout_manager: qSlicerLayoutManager | None = None
         self._module_manager = qSlicerModuleManager()

@@ -106,13 +106,19 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
     return _with_edges(grey_image(image), drr)
 
 
-def grey_image(image: XrayImage) -> np.ndarray:
-    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
+def grey_window(image: XrayImage) -> tuple[float, float]:
+    """The line integrals that are shown black and white: those well inside the mask lie between."""
     longest = max(image.mask.shape)
     every = -(-longest // EDGE_PX)  # enough pixels for a percentile
     values, mask = image.line_integrals[::every, ::every], image.mask[::every, ::every]
     inner = ndimage.binary_erosion(mask, iterations=max(1, round(_RIM_SHARE * longest / every)), border_value=1)
     low, high = np.percentile(values[inner if inner.any() else mask], _GREY_PERCENTS)
+    return float(low), float(high)
+
+
+def grey_image(image: XrayImage) -> np.ndarray:
+    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
+    low, high = grey_window(image)
     return _windowed(image.line_integrals, low, high, np.where(image.mask, 1.0, _OUTSIDE_MASK))
 
 

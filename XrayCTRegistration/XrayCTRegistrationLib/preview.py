@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from .coarse import coarse_steps
+from .edge_lines import EdgeLines, edge_lines
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .levels import Problem
-from .overlay import edge_view, edges, overlay_projector
+from .overlay import edge_view, overlay_projector
 from .projector import Projector
 from .registration import Settings, problem_of, similarity_at
 from .state import finished
@@ -48,6 +47,8 @@ class Preview:
 
     radiographs, views: one each per X-ray. polarities: of the X-rays where they are known; else the CT decides, as in a
     registration, at the first pose that puts it into view.
+
+    Attributes: views, and polarities, which are None until they are known.
     """
 
     def __init__(
@@ -57,31 +58,34 @@ class Preview:
         views: Sequence[XrayView],
         polarities: Sequence[Polarity | None] | None = None,
     ) -> None:
-        polarities = polarities or [None] * len(radiographs)
+        known = zip(polarities or [None] * len(radiographs), radiographs)
+        self.polarities = tuple(said or one.polarity for said, one in known)
         self._ct = ct
         self._radiographs = [
-            Radiograph(one.pixels, one.where, known or one.polarity, one.logarithmic)
-            for one, known in zip(radiographs, polarities)
+            Radiograph(one.pixels, one.where, polarity, one.logarithmic)
+            for one, polarity in zip(radiographs, self.polarities)
         ]
         self.views = tuple(views)
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None
 
-    def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[np.ndarray, XrayView]:
-        """Where the DRR of view `index` has edges, bool (rows, columns), and the view of these pixels."""
+    def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
+        """The edges of the DRR of view `index`, and the view whose pixels they are given in."""
         import torch
 
         view = edge_view(self.views[index], min(longest_px, max(self.views[index].size_px)))
         with torch_on_one_thread():
             image = self._ct.projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
-        return edges(image.cpu().numpy()), view
+        return edge_lines(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
         """Mean similarity of DRRs and X-rays, -1 to 1, as registrations report it; NaN where the CT is out of view."""
         try:
             with torch_on_one_thread():
                 if self._problem is None:
-                    self._problem, _ = problem_of(self._ct.volume, self._radiographs, self.views, pose, self._settings)
+                    self._problem, self.polarities = problem_of(
+                        self._ct.volume, self._radiographs, self.views, pose, self._settings
+                    )
                 pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
                 return similarity_at(self._problem.level(pose, pixel_mm), pose)
         except InputError:

@@ -91,7 +91,10 @@ class GeometrySection:
     def _change(self, change: Callable[[], None]) -> None:
         """Change the geometry, and show what became of it, the problem too."""
         self._file_problem = ""
-        with contextlib.suppress(InputError), slicer.util.NodeModify(self._selection.current_xray):  # told of by `_problem`
+        with (
+            contextlib.suppress(InputError),
+            slicer.util.NodeModify(self._selection.current_xray),
+        ):  # told of by `_problem`
             change()
         self._selection.update()
 

@@ -7,14 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..geometry import Pose
 from ..mrml.overlay import clear_edges, show_edges
-from ..mrml.results import kept_result
-from ..mrml.views import show_overlays
-from ..xray import Polarity
 from .ct_preparation import CtPreparation
 from .selection import Change, Selection
 
@@ -94,18 +90,8 @@ class LiveEdges:
         from ..preview import Preview
 
         inputs = selection.inputs
-        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._polarities())
+        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._selection.polarities())
         self._xray_nodes = tuple(selection.xray_nodes)
-
-    def _polarities(self) -> list[Polarity] | None:
-        """Of every X-ray, where a person or a registration has said it."""
-        selection = self._selection
-        count = len(selection.xray_nodes)
-        if selection.parameters.polarity.value:
-            return [Polarity(selection.parameters.polarity.value)] * count
-        result = kept_result(selection.pose_node) if selection.pose_node is not None else None
-        known = [Polarity(value) for value in result.polarities] if result else []
-        return known if len(known) == count else None
 
     def _on_running(self) -> None:
         self._stop()
@@ -149,9 +135,8 @@ class LiveEdges:
         node = self._xray_nodes[index]
         if node.GetScene() is None:
             return
-        mask, view = self._preview.edges(index, pose, longest_px)
-        show_edges(node, mask, view)
-        show_overlays(slicer.mrmlScene, self._xray_nodes)
+        lines, view = self._preview.edges(index, pose, longest_px)
+        show_edges(node, lines, view)
 
 
 def _single_shot(milliseconds: int) -> Any:

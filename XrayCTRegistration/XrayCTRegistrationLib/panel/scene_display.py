@@ -5,11 +5,12 @@ from __future__ import annotations
 import qt
 import slicer
 
+from ..mrml.display import show_as_registered
 from ..mrml.frames import lps_points
 from ..mrml.landmarks import follow_ct
 from ..mrml.models import bone_node, show_beam, show_bone, show_model
 from ..mrml.shown import Shown
-from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
+from ..mrml.views import layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
 from .ct_preparation import CtPreparation
 from .selection import Change, Selection
@@ -24,12 +25,13 @@ class SceneDisplay:
         self._selection, self._preparation = selection, preparation
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
-        self.handles_shown = False
+        self._handles_shown = self._stored_pixels = False
         self._laid_out = qt.QTimer()  # views get their size only when the layout has changed
         self._laid_out.setSingleShot(True)
         self._laid_out.setInterval(_UNTIL_LAID_OUT_MS)
         self._laid_out.connect("timeout()", self._stand_views)
         selection.listen(Change.INPUTS, self._on_inputs)
+        selection.listen(Change.RUNNING, self._show_as_registered)
         selection.listen(Change.LOOKS, self._on_looks)
 
     def forget(self) -> None:
@@ -42,14 +44,13 @@ class SceneDisplay:
         xrays, manager = self._selection.xray_nodes, slicer.app.layoutManager()
         if not xrays or manager is None:
             return
-        add_layouts(manager.layoutLogic().GetLayoutNode())
-        manager.setLayout(LAYOUT_OF[len(xrays)])
+        manager.setLayout(layout_for(manager.layoutLogic().GetLayoutNode(), len(xrays)))
         self._stand_views()
         self._laid_out.start()
 
     def show_handles(self, shown: bool) -> None:
         """Show handles that move the CT and turn it about its middle, or hide them."""
-        self.handles_shown = shown
+        self._handles_shown = shown
         node, inputs = self._selection.pose_node, self._selection.inputs
         if node is None or inputs is None or not (shown or node.GetDisplayNode()):
             return
@@ -62,10 +63,21 @@ class SceneDisplay:
         for node in selection.xray_nodes:
             if has_geometry(node):
                 show_beam(node, view_of(node))
+        if selection.inputs is None:
+            return
+        self._show_as_registered()
         shown = tuple(node.GetID() for node in selection.xray_nodes)
-        if selection.inputs is not None and shown != self._xrays_shown:
+        if shown != self._xrays_shown:
             self._xrays_shown = shown
             self.show_views()
+
+    def _show_as_registered(self) -> None:
+        """Show line integrals, bone bright: with the polarity that is known."""
+        selection = self._selection
+        nodes = selection.xray_nodes
+        if selection.inputs is not None and not selection.running:
+            for node, polarity in zip(nodes, selection.polarities() or [None] * len(nodes)):
+                show_as_registered(node, polarity)
 
     def _on_looks(self) -> None:
         selection = self._selection
@@ -73,10 +85,13 @@ class SceneDisplay:
             return
         if selection.inputs is not None and selection.pose_node is not None:
             self._show_bone()
-            self.show_handles(self.handles_shown)
+            self.show_handles(self._handles_shown)
             landmarks = selection.parameters.ctLandmarks
             if landmarks is not None and selection.pose is not None:
                 follow_ct(landmarks, selection.pose_node)
+        if selection.inputs is not None and selection.parameters.storedPixels != self._stored_pixels:
+            self._stored_pixels = selection.parameters.storedPixels
+            show_images(slicer.mrmlScene, selection.xray_nodes, self._stored_pixels)
         self._tidy_up()
 
     def _show_bone(self) -> None:
@@ -104,7 +119,7 @@ class SceneDisplay:
         selection = self._selection
         if selection.inputs is None:
             return
-        show_xrays(slicer.mrmlScene, selection.xray_nodes)
+        show_xrays(slicer.mrmlScene, selection.xray_nodes, selection.parameters.storedPixels)
         manager = slicer.app.layoutManager()
         if manager is not None and manager.threeDViewCount:
             view_node = manager.threeDWidget(0).mrmlViewNode()

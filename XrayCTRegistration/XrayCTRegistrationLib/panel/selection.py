@@ -18,8 +18,10 @@ from ..mrml.geometry import is_started, start_geometry
 from ..mrml.history import History, Standing
 from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
 from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
+from ..mrml.results import kept_result
 from ..mrml.start import is_untouched, note_centred, note_set
 from ..mrml.xrays import is_single_image
+from ..xray import Polarity
 from .messages import told_to_people
 
 
@@ -102,6 +104,15 @@ class Selection(VTKObservationMixin):
     def untouched(self) -> bool:
         """Whether the CT stands where the module put it, since nobody has placed it."""
         return self.pose is not None and is_untouched(self.pose_node, self.pose)
+
+    def polarities(self) -> list[Polarity] | None:
+        """Of every X-ray, where a person or the last registration has said it."""
+        count = len(self.xray_nodes)
+        if self.parameters.polarity.value:
+            return [Polarity(self.parameters.polarity.value)] * count
+        result = kept_result(self.pose_node) if self.pose_node is not None else None
+        known = [Polarity(value) for value in result.polarities] if result else []
+        return known if len(known) == count else None
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
         """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""
