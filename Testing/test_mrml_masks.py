@@ -11,7 +11,15 @@ from XrayCTRegistrationLib.geometry import view_from_carm
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from XrayCTRegistrationLib.mrml.frames import ijk_to_ras, parent_to_world, vtk_matrix  # noqa: E402
-from XrayCTRegistrationLib.mrml.masks import KINDS, Drawn, marked_pixels, mask_of, pixels_inside  # noqa: E402
+from XrayCTRegistrationLib.mrml.masks import (  # noqa: E402
+    KINDS,
+    Drawn,
+    drawing_key,
+    marked_pixels,
+    mask_of,
+    pixels_inside,
+    set_meaning,
+)
 from XrayCTRegistrationLib.mrml.volumes import vtk_image  # noqa: E402
 
 COLUMNS, ROWS = 40, 30
@@ -51,7 +59,8 @@ def label_map(scene, array: np.ndarray, matrix: np.ndarray):
 def test_what_is_drawn_is_left_out_unless_it_is_the_field(scene, node):
     label = label_map(scene, DRAWN[None], ijk_to_ras(node))
     np.testing.assert_array_equal(mask_of(label, node), ~DRAWN)
-    np.testing.assert_array_equal(mask_of(label, node, Drawn.KEPT), DRAWN)
+    set_meaning(label, Drawn.KEPT)
+    np.testing.assert_array_equal(mask_of(label, node), DRAWN)
     assert mask_of(None, node) is None
 
 
@@ -173,9 +182,11 @@ def test_a_drawing_beside_the_xray_or_over_all_of_it_is_refused_by_name(scene, n
     aside = label_map(scene, np.ones((1, 5, 5)), np.eye(4))
     with pytest.raises(InputError, match="label: nothing of it lies on AP"):
         mask_of(aside, node)
+    everything = label_map(scene, np.ones((1, ROWS, COLUMNS)), np.eye(4))
     with pytest.raises(InputError, match="label: it leaves nothing of AP"):
-        mask_of(label_map(scene, np.ones((1, ROWS, COLUMNS)), np.eye(4)), node)
-    assert mask_of(label_map(scene, np.ones((1, ROWS, COLUMNS)), np.eye(4)), node, Drawn.KEPT).all()
+        mask_of(everything, node)
+    set_meaning(everything, Drawn.KEPT)
+    assert mask_of(everything, node).all()
 
 
 def test_a_curve_on_the_ct_or_with_two_points_is_refused(scene, node):
@@ -188,6 +199,20 @@ def test_a_curve_on_the_ct_or_with_two_points_is_refused(scene, node):
         curve.RemoveNthControlPoint(0)
     with pytest.raises(InputError, match="curve: a closed curve needs three points"):
         mask_of(curve, node)
+
+
+def test_the_key_of_a_mask_changes_with_what_is_drawn_and_where_the_xray_stands(scene, node):
+    label = label_map(scene, DRAWN[None], np.eye(4))
+    drawn = segmentation(scene, node, {"tool": DRAWN})
+    keys = [drawing_key(one, node) for one in (label, drawn)]
+    assert keys == [drawing_key(one, node) for one in (label, drawn)]
+    label.GetImageData().Modified()
+    drawn.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap").Modified()
+    changed = [drawing_key(one, node) for one in (label, drawn)]
+    assert all(one != other for one, other in zip(keys, changed))
+    node.SetOrigin(1, 2, 3)
+    assert all(one != drawing_key(other, node) for one, other in zip(changed, (label, drawn)))
+    assert drawing_key(None, node) is None
 
 
 def test_what_is_no_drawing_is_refused(scene, node):

@@ -1,7 +1,7 @@
 """What of an X-ray may be used, from what a person drew on it with 3D Slicer's own tools.
 
-Drawn is what shall be left out, as people paint over instruments, a hand or a marker; `Drawn.KEPT` takes it for the
-field that alone shall be used. A drawing is one of these:
+Drawn is what shall be left out, as people paint over instruments, a hand or a marker, unless `set_meaning` says that it
+is the field that alone shall be used. A drawing is one of these:
 - a label map: of the X-ray's size in pixels it counts pixel by pixel, of any other by where it stands;
 - a segmentation, all of its segments, by where they stand;
 - markups on the X-ray: a closed curve, a plane's rectangle, or a ROI box where the detector cuts it.
@@ -28,6 +28,7 @@ KINDS = (
 )
 _OFF_PLANE_MM = 10.0  # a curve's points are placed on the slice that shows the X-ray, give or take a slice's thickness
 _LABELS = "Binary labelmap"
+_MEANING = "XrayCTRegistration.Drawn"
 
 
 class Drawn(str, Enum):
@@ -37,7 +38,33 @@ class Drawn(str, Enum):
     KEPT = "kept"
 
 
-def mask_of(node: Any | None, xray_node: Any, drawn: Drawn = Drawn.LEFT_OUT) -> np.ndarray | None:
+def meaning_of(node: Any) -> Drawn:
+    """What a drawing means: what was said of it with `set_meaning`, else that it is left out."""
+    return Drawn(node.GetAttribute(_MEANING) or Drawn.LEFT_OUT.value)
+
+
+def set_meaning(node: Any, drawn: Drawn) -> None:
+    """Say, with the drawing, what it means."""
+    node.SetAttribute(_MEANING, drawn.value)
+
+
+def drawing_key(node: Any | None, xray_node: Any) -> Any:
+    """What a mask depends on beside the X-ray's own image: while it is the same, so is the mask."""
+    if node is None:
+        return None
+    times = [node.GetMTime()]
+    if node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None:
+        times.append(node.GetImageData().GetMTime())
+    if node.IsA("vtkMRMLSegmentationNode"):
+        segments = [
+            node.GetSegmentation().GetNthSegment(k) for k in range(node.GetSegmentation().GetNumberOfSegments())
+        ]
+        images = [segment.GetRepresentation(_LABELS) for segment in segments]
+        times += [image.GetMTime() for image in images if image is not None]
+    return node.GetID(), tuple(times), _pixel_to_world(xray_node).tolist(), parent_to_world(node).tolist()
+
+
+def mask_of(node: Any | None, xray_node: Any) -> np.ndarray | None:
     """Which pixels of an X-ray may be used, bool (rows, columns), True where they may; None where there is no drawing.
 
     Raises InputError that names the drawing when it is of no kind that is known, marks no pixel, or leaves none.
@@ -50,7 +77,7 @@ def mask_of(node: Any | None, xray_node: Any, drawn: Drawn = Drawn.LEFT_OUT) -> 
         raise InputError(
             f"{where}: nothing of it lies on {xray}. Draw on the X-ray where it stands now, or choose no mask."
         )
-    mask = marked if drawn is Drawn.KEPT else ~marked
+    mask = marked if meaning_of(node) is Drawn.KEPT else ~marked
     if not mask.any():
         raise InputError(f"{where}: it leaves nothing of {xray}. Draw over what shall be left out only.")
     return mask
