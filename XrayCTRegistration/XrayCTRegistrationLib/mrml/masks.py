@@ -56,10 +56,7 @@ def drawing_key(node: Any | None, xray_node: Any) -> Any:
     if node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None:
         times.append(node.GetImageData().GetMTime())
     if node.IsA("vtkMRMLSegmentationNode"):
-        segments = [
-            node.GetSegmentation().GetNthSegment(k) for k in range(node.GetSegmentation().GetNumberOfSegments())
-        ]
-        images = [segment.GetRepresentation(_LABELS) for segment in segments]
+        images = [segment.GetRepresentation(_LABELS) for segment in _segments(node)]
         times += [image.GetMTime() for image in images if image is not None]
     return node.GetID(), tuple(times), _pixel_to_world(xray_node).tolist(), parent_to_world(node).tolist()
 
@@ -113,10 +110,9 @@ def _of_segmentation(node: Any, xray_node: Any) -> np.ndarray:
     import vtk
     from vtk.util.numpy_support import vtk_to_numpy
 
-    segmentation, to_world = node.GetSegmentation(), parent_to_world(node)
+    to_world = parent_to_world(node)
     marked = np.zeros(size_px(xray_node)[::-1], bool)
-    for index in range(segmentation.GetNumberOfSegments()):
-        segment = segmentation.GetNthSegment(index)
+    for segment in _segments(node):
         image = segment.GetRepresentation(_LABELS)
         if image is None:
             raise InputError(
@@ -133,6 +129,11 @@ def _of_segmentation(node: Any, xray_node: Any) -> np.ndarray:
         labels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
         marked |= _sampled(labels == segment.GetLabelValue(), to_world @ matrix_array(matrix) @ to_first, xray_node)
     return marked
+
+
+def _segments(node: Any) -> list[Any]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
 def _sampled(drawn: np.ndarray, ijk_to_world: np.ndarray, xray_node: Any) -> np.ndarray:
