@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from panel_case import CARM, LONGEST_S, REFINE, SIZE_PX, add_case, choose_case, choose_xrays, xrays
+from panel_case import CARM, LONGEST_S, PIXEL_MM, REFINE, SIZE_PX, add_case, choose_case, choose_xrays, xrays
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -161,3 +161,70 @@ def test_five_xrays_are_registered_together(host):
     host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
     assert not host.messages.shown
     assert "confidence" in host.ui.resultLineLabel.text
+
+
+def label_map(host, xray, drawn):
+    """A label map of the X-ray's size that stands on it. drawn: bool (rows, columns)."""
+    node = host.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "instrument")
+    slicer.util.updateVolumeFromArray(node, drawn[None].astype(np.uint8))
+    return node
+
+
+def test_what_was_drawn_on_an_xray_is_left_out_of_it_alone_and_followed(host):
+    case = choose_case(host)
+    drawn = np.zeros(SIZE_PX[::-1], bool)
+    drawn[:20] = True
+    host.ui.xrayTable.selectRow(0)
+    node = label_map(host, case.xray_nodes[0], drawn)
+    host.ui.maskSelector.setCurrentNode(node)
+    selection = host.panel.panel.selection
+    assert [row[2] for row in rows(host)] == ["instrument", "none"]
+    np.testing.assert_array_equal(selection.inputs.masks[0], ~drawn)
+    assert selection.inputs.masks[1] is None
+    slicer.util.arrayFromVolume(node)[0, 20:30] = 1
+    slicer.util.arrayFromVolumeModified(node)
+    assert not selection.inputs.masks[0][:30].any()
+    host.ui.maskMeaningComboBox.currentText = "Use only"
+    assert selection.inputs.masks[0][:30].all()
+    assert not selection.inputs.masks[0][30:].any()
+    host.ui.xrayTable.selectRow(1)
+    assert host.ui.maskSelector.currentNode() is None
+    assert selection.inputs.masks[0] is not None  # looking at another X-ray changes nothing
+
+
+def test_a_mask_that_leaves_nothing_says_so_and_taking_it_away_helps(host):
+    case = choose_case(host, views=1)
+    host.ui.maskSelector.setCurrentNode(label_map(host, case.xray_nodes[0], np.ones(SIZE_PX[::-1], bool)))
+    assert not host.ui.registerButton.enabled
+    assert "leaves nothing" in host.ui.registerMessageLabel.text
+    host.ui.maskSelector.setCurrentNode(None)
+    assert host.ui.registerButton.enabled
+
+
+def test_a_mask_that_is_deleted_leaves_the_xray_whole(host):
+    case = choose_case(host, views=1)
+    drawn = np.zeros(SIZE_PX[::-1], bool)
+    drawn[:, :9] = True
+    node = label_map(host, case.xray_nodes[0], drawn)
+    host.ui.maskSelector.setCurrentNode(node)
+    host.scene.RemoveNode(node)
+    assert host.panel.panel.selection.inputs.masks == (None,)
+    assert rows(host)[0][2] == "none"
+
+
+def test_the_mask_reaches_the_registration(host):
+    """Half of the X-rays is covered by something opaque: with a mask over it the pose is found nonetheless."""
+    case = choose_case(host)
+    drawn = np.zeros(SIZE_PX[::-1], bool)
+    drawn[:, 70:] = True
+    for row, xray in enumerate(case.xray_nodes):
+        slicer.util.arrayFromVolume(xray)[0][drawn] = 1
+        slicer.util.arrayFromVolumeModified(xray)
+        host.ui.xrayTable.selectRow(row)
+        host.ui.maskSelector.setCurrentNode(label_map(host, xray, drawn))
+    host.press(host.ui.registerButton)
+    np.testing.assert_array_equal(host.panel.panel.selection.inputs.masks[1], ~drawn)
+    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
+    from XrayCTRegistrationLib.mrml.poses import pose_of
+
+    assert case.error_mm(pose_of(host.ui.poseSelector.currentNode())) < PIXEL_MM

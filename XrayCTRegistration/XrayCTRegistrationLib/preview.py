@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .coarse import coarse_steps
 from .edge_lines import EdgeLines, edge_lines
 from .errors import InputError
@@ -46,7 +48,7 @@ class Preview:
     """What a posed CT looks like in X-rays.
 
     radiographs, views: one each per X-ray. polarities: of the X-rays where they are known; else the CT decides, as in a
-    registration, at the first pose that puts it into view.
+    registration, at the first pose that puts it into view. masks: as `registration_steps` takes them.
 
     Attributes: views, and polarities, which are None until they are known.
     """
@@ -57,6 +59,7 @@ class Preview:
         radiographs: Sequence[Radiograph],
         views: Sequence[XrayView],
         polarities: Sequence[Polarity | None] | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
     ) -> None:
         known = zip(polarities or [None] * len(radiographs), radiographs)
         self.polarities = tuple(said or one.polarity for said, one in known)
@@ -65,7 +68,7 @@ class Preview:
             Radiograph(one.pixels, one.where, polarity, one.logarithmic)
             for one, polarity in zip(radiographs, self.polarities)
         ]
-        self.views = tuple(views)
+        self.views, self._masks = tuple(views), masks
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None
 

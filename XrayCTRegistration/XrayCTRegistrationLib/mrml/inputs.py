@@ -12,8 +12,10 @@ from ..errors import InputError
 from ..geometry import XrayView, common_isocenter
 from ..volume import Volume, check_hounsfield
 from ..xray import Radiograph
+from .chosen import mask_node
 from .frames import ijk_to_ras, parent_to_world
 from .geometry import check_geometry
+from .masks import drawing_key, mask_of
 from .sequences import frames_of
 from .volumes import unchecked_ct
 from .xrays import radiograph_of, view_of
@@ -21,11 +23,13 @@ from .xrays import radiograph_of, view_of
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A CT in its own LPS, and one radiograph and view in the world's LPS per X-ray."""
+    """A CT in its own LPS, and per X-ray a radiograph, a view in the world's LPS, and a mask: None, or bool
+    (rows, columns), True where pixels may be used."""
 
     ct: Volume
     radiographs: tuple[Radiograph, ...]
     views: tuple[XrayView, ...]
+    masks: tuple[np.ndarray | None, ...]
 
     @property
     def isocenter(self) -> np.ndarray:
@@ -55,7 +59,8 @@ def unchecked_inputs(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
     radiographs = tuple(radiograph_of(node) for node in xray_nodes)
     for node in xray_nodes:
         check_geometry(node)
-    return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes))
+    masks = tuple(mask_of(mask_node(node), node) for node in xray_nodes)
+    return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes), masks)
 
 
 def inputs_key(ct_node: Any | None, xray_nodes: Sequence[Any]) -> tuple[Any, ...]:
@@ -67,16 +72,17 @@ def inputs_key(ct_node: Any | None, xray_nodes: Sequence[Any]) -> tuple[Any, ...
             node.GetImageData().GetMTime() if node.GetImageData() is not None else None,
             ijk_to_ras(node).tolist(),
             [node.GetAttribute(name) for name in node.GetAttributeNames() if name.startswith("XrayCTRegistration.")],
-            _parents(node) if node is not ct_node else None,  # above the CT stands the pose
+            _surroundings(node) if node is not ct_node else None,  # above the CT stands the pose
         )
         for node in (ct_node, *xray_nodes)
         if node is not None
     )
 
 
-def _parents(node: Any) -> Any:
+def _surroundings(xray_node: Any) -> Any:
+    """What stands above an X-ray, and what was drawn on it."""
     try:
-        return parent_to_world(node).tolist()
+        return parent_to_world(xray_node).tolist(), drawing_key(mask_node(xray_node), xray_node)
     except InputError as error:
         return str(error)
 

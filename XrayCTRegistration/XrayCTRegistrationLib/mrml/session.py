@@ -98,9 +98,9 @@ def _steps(
     inputs: Inputs, frames: Sequence[Sequence[Radiograph]], start: Pose, settings: Settings
 ) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
     if len(frames) > 1:
-        results = yield from frame_steps(inputs.ct, frames, inputs.views, start, settings)
+        results = yield from frame_steps(inputs.ct, frames, inputs.views, start, settings, inputs.masks)
         return tuple(no_worse_than_start(result) for result in results)
-    steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings)
+    steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings, inputs.masks)
     while True:
         try:
             yield FrameState(0, next(steps), ())

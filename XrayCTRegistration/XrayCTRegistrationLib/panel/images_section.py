@@ -14,16 +14,19 @@ from ..errors import InputError
 from ..mrml.chosen import choose_mask, mask_node
 from ..mrml.geometry import read_geometry
 from ..mrml.loading import LoadedXrays, is_xray_file, load_xrays, split_stack, stack_as_run
+from ..mrml.masks import Drawn, meaning_of, set_meaning
 from ..mrml.xrays import is_single_image
 from . import dependencies
 from .drops import Drops
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
 from .selection import Change, Selection
-from .widgets import set_node_quietly
+from .widgets import set_node_quietly, set_quietly
 from .xray_table import XrayTable
 
 _FILES = "*.png *.tif *.tiff *.jpg *.jpeg *.bmp *.dcm *.nrrd *.nhdr *.mha *.mhd *.nii *.nii.gz"
+
+_MEANINGS = (Drawn.LEFT_OUT, Drawn.KEPT)
 
 
 class ImagesSection:
@@ -35,6 +38,7 @@ class ImagesSection:
         self._drops = Drops(ui.XrayCTRegistration, self._wants, self.take_files)
         ui.addXraySelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_add)
         ui.maskSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_mask)
+        ui.maskMeaningComboBox.connect("currentIndexChanged(int)", self._on_meaning)
         ui.loadXrayButton.connect("clicked()", self._on_load)
         ui.loadSampleButton.connect("clicked()", self._on_load_sample)
         ui.showViewsButton.connect("clicked()", display.show_views)
@@ -50,7 +54,10 @@ class ImagesSection:
             getattr(ui, name).enabled = idle
         ui.showViewsButton.enabled = selection.inputs is not None
         ui.maskSelector.enabled = idle and xray is not None
-        set_node_quietly(ui.maskSelector, mask_node(xray) if xray is not None else None)
+        mask = mask_node(xray) if xray is not None else None
+        set_node_quietly(ui.maskSelector, mask)
+        ui.maskMeaningComboBox.enabled = idle and mask is not None
+        set_quietly(ui.maskMeaningComboBox, "currentIndex", _MEANINGS.index(meaning_of(mask)) if mask else 0)
         is_stack = xray is not None and xray.GetImageData() is not None and not is_single_image(xray)
         for button in (ui.splitStackButton, ui.stackAsRunButton):
             button.setVisible(idle and is_stack)
@@ -107,6 +114,12 @@ class ImagesSection:
     def _on_mask(self, node: Any) -> None:
         if self._selection.current_xray is not None:
             choose_mask(self._selection.current_xray, node)
+            self._selection.update()
+
+    def _on_meaning(self, index: int) -> None:
+        mask = mask_node(self._selection.current_xray) if self._selection.current_xray is not None else None
+        if mask is not None:
+            set_meaning(mask, _MEANINGS[index])
             self._selection.update()
 
     def _on_load(self) -> None:

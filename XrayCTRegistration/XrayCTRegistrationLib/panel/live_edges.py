@@ -90,7 +90,7 @@ class LiveEdges:
         from ..preview import Preview
 
         inputs = selection.inputs
-        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._selection.polarities())
+        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._selection.polarities(), inputs.masks)
         self._xray_nodes = tuple(selection.xray_nodes)
 
     def _on_running(self) -> None:

@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import InputError
 from ..geometry import Pose
-from ..mrml.chosen import choose_xrays, chosen_xrays
+from ..mrml.chosen import choose_xrays, chosen_xrays, mask_node
 from ..mrml.dicom import dicom_entries
 from ..mrml.geometry import is_started, start_geometry
 from ..mrml.history import History, Standing
@@ -220,6 +220,8 @@ class Selection(VTKObservationMixin):
             self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
             if node is not self.ct_node:  # its transform is the pose
                 self.addObserver(node, node.TransformModifiedEvent, self._on_node)
+            for changed, event in _changes_of_drawing(mask_node(node)):
+                self.addObserver(changed, event, self._on_node)
         if self.pose_node is not None:
             self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
 
@@ -301,3 +303,17 @@ def begin_geometry(node: Any) -> None:
         start_geometry(node, {})
         raise
     start_geometry(node, entries)
+
+
+def _changes_of_drawing(node: Any | None) -> list[tuple[Any, Any]]:
+    """Objects and their events that tell of a change in what was drawn on an X-ray."""
+    if node is None:
+        return []
+    changes = [(node, vtk.vtkCommand.ModifiedEvent)]
+    if node.IsA("vtkMRMLVolumeNode"):
+        changes.append((node, node.ImageDataModifiedEvent))
+    if node.IsA("vtkMRMLMarkupsNode"):
+        changes.append((node, node.PointModifiedEvent))
+    if node.IsA("vtkMRMLSegmentationNode") and node.GetSegmentation() is not None:
+        changes.append((node.GetSegmentation(), vtk.vtkCommand.AnyEvent))
+    return changes
