@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from .geometry import Pose, XrayView
+from .grey import GREY_PERCENTS, grey_window
 from .projector import Projector, projector_for
 from .volume import WATER_ATTENUATION_PER_MM, Volume, attenuation, prepared
 from .xray import XrayImage
@@ -20,9 +21,7 @@ _WEAK_PERCENT, _STRONG_PERCENT = 72.0, 88.0  # of the gradients inside the shado
 _SHADOW_SHARE = 1e-3  # of the steepest gradient; less is empty beam
 _BONE_GAIN = 0.5  # faint bone gets its edge beside strong gas and skin
 _BONE_FROM, _BONE_TO = 1.12, 1.25  # attenuation relative to water, 120 to 250 HU
-_GREY_PERCENTS = (0.5, 99.7)
 _OUTSIDE_MASK = 0.15  # brightness
-_RIM_SHARE = 0.04  # of the longest side: a collimator's rim, much denser than anatomy, must not set the window
 _GREEN = np.array([40.0, 235.0, 80.0])
 
 _COARSE_PX = 96  # enough to see where a CT's shadow lies
@@ -106,16 +105,6 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
     return _with_edges(grey_image(image), drr)
 
 
-def grey_window(image: XrayImage) -> tuple[float, float]:
-    """The line integrals that are shown black and white: those well inside the mask lie between."""
-    longest = max(image.mask.shape)
-    every = -(-longest // EDGE_PX)  # enough pixels for a percentile
-    values, mask = image.line_integrals[::every, ::every], image.mask[::every, ::every]
-    inner = ndimage.binary_erosion(mask, iterations=max(1, round(_RIM_SHARE * longest / every)), border_value=1)
-    low, high = np.percentile(values[inner if inner.any() else mask], _GREY_PERCENTS)
-    return float(low), float(high)
-
-
 def grey_image(image: XrayImage) -> np.ndarray:
     """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
     low, high = grey_window(image)
@@ -157,7 +146,7 @@ def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) 
     grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
     grey = np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))
     before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
-    drr = _windowed(after, *np.percentile(after, _GREY_PERCENTS))
+    drr = _windowed(after, *np.percentile(after, GREY_PERCENTS))
     return [_rgb(grey), _with_edges(grey, before), _with_edges(grey, after), _rgb(drr)]
 
 
