@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from .edge_lines import edge_lines
 from .geometry import Pose, XrayView
 from .grey import GREY_PERCENTS, grey_window
 from .projector import Projector, projector_for
@@ -16,9 +17,6 @@ from .volume import WATER_ATTENUATION_PER_MM, Volume, attenuation, prepared
 from .xray import XrayImage
 
 EDGE_PX = 480  # longest side that edges are sought at: fine enough for a cortex, coarse enough to be seen when shown
-_BLUR_SHARE, _LEAST_LENGTH_SHARE = 0.005, 0.08  # of the DRR's longest side
-_WEAK_PERCENT, _STRONG_PERCENT = 72.0, 88.0  # of the gradients inside the shadow: to follow, and to begin, an edge
-_SHADOW_SHARE = 1e-3  # of the steepest gradient; less is empty beam
 _BONE_GAIN = 0.5  # faint bone gets its edge beside strong gas and skin
 _BONE_FROM, _BONE_TO = 1.12, 1.25  # attenuation relative to water, 120 to 250 HU
 _OUTSIDE_MASK = 0.15  # brightness
@@ -68,32 +66,11 @@ def edge_view(view: XrayView, longest_px: int = EDGE_PX) -> XrayView:
 
 
 def edges(drr: np.ndarray) -> np.ndarray:
-    """Where a DRR (rows, columns) has edges, one pixel wide: bool (rows, columns).
-
-    Canny (1986): ridges of the blurred DRR's gradient, followed from strong ones through weaker ones. Blur and the
-    least length are shares of the image, the thresholds percentiles of the DRR's own gradients.
-    """
-    longest = max(drr.shape)
-    sigma = max(1.0, _BLUR_SHARE * longest)
-    image = np.asarray(drr, dtype=np.float32)
-    down, right = (ndimage.gaussian_filter(image, sigma, order=order, mode="nearest") for order in ((1, 0), (0, 1)))
-    steepness = np.hypot(down, right)
-    shadow = steepness[steepness > _SHADOW_SHARE * steepness.max()]
-    if not shadow.size:
-        return np.zeros(drr.shape, bool)
-    weak, strong = np.percentile(shadow, (_WEAK_PERCENT, _STRONG_PERCENT))
-    here = np.indices(drr.shape, dtype=np.float32)
-    across = np.stack([down, right]) / np.maximum(steepness, 1e-20)
-    ahead, behind = (
-        ndimage.map_coordinates(steepness, here + sign * across, order=1, mode="nearest") for sign in (1, -1)
-    )
-    ridges = (steepness >= ahead) & (steepness > behind) & (steepness >= weak)
-    labels, count = ndimage.label(ridges, np.ones((3, 3)))
-    numbers = np.arange(count + 1)
-    kept = ndimage.maximum(steepness, labels, numbers) >= strong
-    kept &= ndimage.sum_labels(ridges, labels, numbers) >= _LEAST_LENGTH_SHARE * longest
-    kept[0] = False
-    return kept[labels]
+    """The pixels that the edge lines of a DRR (rows, columns) go through: bool (rows, columns); see `edge_lines`."""
+    mask = np.zeros(drr.shape, bool)
+    columns, rows = np.rint(edge_lines(drr).points).astype(int).T
+    mask[rows, columns] = True
+    return mask
 
 
 def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
