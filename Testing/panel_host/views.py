@@ -33,7 +33,7 @@ class _View(QtWidgets.QWidget):
         self._soon = QtCore.QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_UNTIL_DRAWN_MS)
-        self._soon.timeout.connect(self._draw_if_seen)
+        self._soon.timeout.connect(self._draw_soon)
         self.setMinimumSize(120, 100)
         self._renderer = vtk.vtkRenderer()
         self._window = vtk.vtkEGLRenderWindow() if hasattr(vtk, "vtkEGLRenderWindow") else vtk.vtkRenderWindow()
@@ -51,19 +51,27 @@ class _View(QtWidgets.QWidget):
         return self._window
 
     def forceRender(self) -> None:
-        with RENDERING.drawing(self._name):
-            self._window.Render()
-        self._soon.stop()
-        self._drawn = True
-        self.update()
+        """Draw now, unless the view is hidden, as one of an earlier layout is."""
+        if self.isVisible():
+            self._draw()
+            self.update()
 
     def scheduleRender(self) -> None:
         if not RENDERING.is_paused_for(self.scheduleRender) and not self._soon.isActive():
             self._soon.start()
 
-    def _draw_if_seen(self) -> None:
-        if self.isVisible() and not RENDERING.is_paused_for(self.scheduleRender):
+    def _draw_soon(self) -> None:
+        if not RENDERING.is_paused_for(self.scheduleRender):
             self.forceRender()
+
+    def _draw(self) -> None:
+        with RENDERING.drawing(self._name):
+            self._render()
+        self._soon.stop()
+        self._drawn = True
+
+    def _render(self) -> None:
+        self._window.Render()
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         self._window.SetSize(event.size().width(), event.size().height())
@@ -74,7 +82,7 @@ class _View(QtWidgets.QWidget):
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         if not self._drawn:
-            self.forceRender()
+            self._draw()
         QtGui.QPainter(self).drawImage(0, 0, self._image())
 
     def _image(self) -> QtGui.QImage:
@@ -111,12 +119,12 @@ class qMRMLSliceView(_View):
         super().resizeEvent(event)
         self._fit()
 
-    def forceRender(self) -> None:
+    def _render(self) -> None:
         connection = self._logic.GetImageDataConnection()
         self._actor.SetVisibility(connection is not None)
         if connection is not None:
             self._mapper.SetInputConnection(connection)
-        super().forceRender()
+        super()._render()
 
 
 class qMRMLThreeDView(_View):

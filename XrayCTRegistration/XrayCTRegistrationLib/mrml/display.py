@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ..overlay import EDGE_PX, grey_window
+from ..grey import SEEN_PX, grey_window
 from ..xray import Polarity, Radiograph, XrayImage, collimated, line_integrals_of, xray_image
 from .frames import ijk_to_ras, vtk_matrix
 from .volumes import vtk_image
@@ -56,7 +56,7 @@ def place_like(node: Any, xray_node: Any) -> None:
 def likely_polarity(pixels: np.ndarray) -> Polarity:
     """What the polarity of an X-ray (rows, columns) looks like: the middle of the field holds more of the patient than
     its rim. A guess to show an image by; a registration asks the CT."""
-    every = -(-max(pixels.shape) // EDGE_PX)
+    every = -(-max(pixels.shape) // SEEN_PX)
     seen = np.asarray(pixels[::every, ::every], dtype=np.float32)
     field = ~collimated(seen)
     depth = ndimage.distance_transform_edt(np.pad(field, 1))[1:-1, 1:-1]
@@ -68,7 +68,7 @@ def _fill(node: Any, radiograph: Radiograph, polarity: Polarity | None) -> None:
     polarity = polarity or radiograph.polarity or likely_polarity(radiograph.pixels)
     values = line_integrals_of(radiograph, polarity)
     node.SetAndObserveImageData(vtk_image(values[None]))
-    every = -(-max(values.shape) // EDGE_PX)  # enough pixels to find the field in
+    every = -(-max(values.shape) // SEEN_PX)  # enough pixels to find the field in
     few = Radiograph(radiograph.pixels[::every, ::every], radiograph.where, polarity, radiograph.logarithmic)
     window = grey_window(XrayImage(values[::every, ::every], xray_image(few, polarity).mask))
     display = node.GetDisplayNode()

@@ -92,6 +92,11 @@ def start_geometry(node: Any, from_dicom: Entries) -> None:
     _store(node, entries)
 
 
+def calibration_of(node: Any) -> str | None:
+    """The name of the C-arm file that an X-ray node's geometry was read from; None where it came from elsewhere."""
+    return node.GetAttribute(_CALIBRATION)
+
+
 def is_started(node: Any) -> bool:
     """Whether anything was recorded of the geometry of an X-ray node."""
     return node.GetAttribute(_RECORD) is not None or has_geometry(node)
