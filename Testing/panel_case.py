@@ -39,10 +39,27 @@ def choose_case(host: Any, views: int = 2, geometry: bool = True) -> PanelCase:
     """Add the case to the scene and choose it in the panel. geometry: whether the X-rays know their C-arm."""
     case = add_case(host, views, geometry)
     host.ui.ctSelector.setCurrentNode(case.ct_node)
-    for selector, node in zip((host.ui.xray1Selector, host.ui.xray2Selector), case.xray_nodes):
-        selector.setCurrentNode(node)
-    host.idle(0.02)
+    choose_xrays(host, *case.xray_nodes)
+    prepared(host)
     return case
+
+
+def choose_xrays(host: Any, *nodes: Any) -> None:
+    """Choose these X-rays in the panel and no others, as by hand."""
+    while host.ui.xrayTable.rowCount:
+        host.ui.xrayTable.cellWidget(0, 3).click()
+    for node in nodes:
+        host.ui.addXraySelector.setCurrentNode(node)
+
+
+def xrays(host: Any) -> list[Any]:
+    """The X-rays that are chosen in the panel."""
+    return host.panel.panel.selection.xray_nodes
+
+
+def prepared(host: Any) -> None:
+    """Wait until the CT is ready to be shown."""
+    host.wait(lambda: host.ui.stageLabel.text == "" or host.ui.registerMessageLabel.text, LONGEST_S)
 
 
 def add_case(host: Any, views: int = 2, geometry: bool = True) -> PanelCase:

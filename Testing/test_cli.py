@@ -19,9 +19,10 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from typer.testing import CliRunner
 from XrayCTRegistrationLib import registration
-from XrayCTRegistrationLib.cli import app, output, stages
+from XrayCTRegistrationLib.cli import app, stages
 from XrayCTRegistrationLib.cli.options import Method
 from XrayCTRegistrationLib.geometry import Pose
+from XrayCTRegistrationLib.io.folders import published
 from XrayCTRegistrationLib.io.poses import read_pose, write_pose
 from XrayCTRegistrationLib.io.volumes import read_ct, write_ct
 from XrayCTRegistrationLib.phantom import synthetic_spine
@@ -179,7 +180,7 @@ def test_an_error_while_writing_leaves_the_results_of_an_earlier_run(tmp_path):
     (tmp_path / "pose.tfm").write_text("earlier")
 
     def fail_halfway():
-        with output.published(tmp_path, ["pose.tfm", "report.json"]) as hidden:
+        with published(tmp_path, ["pose.tfm", "report.json"]) as hidden:
             (hidden / "pose.tfm").write_text("new")
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -7,7 +7,7 @@ import pytest
 from mrml_nodes import new_scene, volume_node
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler
-from XrayCTRegistrationLib.mrml.history import PoseHistory
+from XrayCTRegistrationLib.mrml.history import History, Standing
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -202,11 +202,11 @@ def test_a_result_is_kept_across_sessions_of_its_node(sample, scene):
 
 
 def test_history_goes_back_and_forward_and_forgets_what_was_undone():
-    first, second, third = (Pose.from_parts(np.eye(3), np.array([x, 0.0, 0.0])) for x in (1.0, 2.0, 3.0))
-    history = PoseHistory()
+    first, second, third = (Standing(Pose.from_parts(np.eye(3), np.array([x, 0.0, 0.0]))) for x in (1.0, 2.0, 3.0))
+    history = History()
     assert not history.can_undo
-    for pose in (first, second, second):  # noted once
-        history.record(pose)
+    for standing in (first, second, second):  # noted once
+        history.record(standing)
     assert history.undo() is first
     assert not history.can_undo
     assert history.redo() is second
@@ -215,6 +215,19 @@ def test_history_goes_back_and_forward_and_forgets_what_was_undone():
     history.record(third)
     assert not history.can_redo
     assert history.undo() is first
+
+
+def test_history_brings_back_the_geometry_that_was_edited(sample):
+    from XrayCTRegistrationLib.mrml.geometry import set_entry
+
+    xray = sample.xray_nodes[0]
+    before, view = Standing.of(Pose.identity(), sample.xray_nodes), own_view(xray)
+    set_entry(xray, "source_to_detector_mm", 1100.0)
+    assert not Standing.of(Pose.identity(), sample.xray_nodes).is_as(before)
+    before.restore_geometries(sample.xray_nodes)
+    np.testing.assert_allclose(own_view(xray).source, view.source, atol=1e-9)
+    np.testing.assert_allclose(own_view(xray).pixel_to_world, view.pixel_to_world, atol=1e-9)
+    assert Standing.of(Pose.identity(), sample.xray_nodes).is_as(before)
 
 
 def read_node(scene, kind: str, storage_kind: str, path):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from panel_case import LONGEST_S, REFINE, add_case, choose_case
+from panel_case import LONGEST_S, REFINE, add_case, choose_case, choose_xrays, prepared, xrays
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -22,7 +22,7 @@ def refused(host, *words):
 
 def test_no_ct(host):
     case = add_case(host)
-    host.ui.xray1Selector.setCurrentNode(case.xray_nodes[0])
+    choose_xrays(host, case.xray_nodes[0])
     assert refused(host, "choose a CT")
 
 
@@ -34,20 +34,20 @@ def test_no_xray(host):
 
 def test_the_ct_as_xray(host):
     case = choose_case(host, views=1)
-    host.ui.xray1Selector.setCurrentNode(case.ct_node)
+    choose_xrays(host, case.ct_node)
     assert refused(host, case.ct_node.GetName())
 
 
-def test_one_xray_chosen_twice(host):
+def test_an_xray_is_chosen_once(host):
     case = choose_case(host, views=1)
-    host.ui.xray2Selector.setCurrentNode(case.xray_nodes[0])
-    assert refused(host, "twice")
+    host.ui.addXraySelector.setCurrentNode(case.xray_nodes[0])
+    assert xrays(host) == [case.xray_nodes[0]]
 
 
 def test_an_xray_with_more_slices(host):
     choose_case(host, views=1)
     volume = slicer.util.addVolumeFromArray(np.random.default_rng(0).random((3, 20, 20)), name="thick")
-    host.ui.xray1Selector.setCurrentNode(volume)
+    choose_xrays(host, volume)
     assert refused(host, "thick", "3 slices")
 
 
@@ -69,21 +69,21 @@ def test_a_grey_png_saved_with_three_channels_is_taken(host):
 def choose_colour_image(host, pixels):
     """As 3D Slicer loads a .png with three channels. pixels: (1, rows, columns, 3)."""
     node = slicer.util.addVolumeFromArray(pixels, name="photo.png", nodeClassName="vtkMRMLVectorVolumeNode")
-    host.ui.xray1Selector.setCurrentNode(node)
-    assert host.ui.xray1Selector.currentNode() is node
+    choose_xrays(host, node)
+    assert xrays(host) == [node]
 
 
 @pytest.mark.parametrize("kind", ["vtkMRMLLabelMapVolumeNode", "vtkMRMLModelNode"])
 def test_nodes_of_other_kinds_are_not_offered(host, kind):
     choose_case(host, views=1)
-    host.ui.xray1Selector.setCurrentNode(host.scene.AddNewNodeByClass(kind, "other"))
-    assert host.ui.xray1Selector.currentNode() is None
+    choose_xrays(host, host.scene.AddNewNodeByClass(kind, "other"))
+    assert not xrays(host)
     assert refused(host, "choose at least one X-ray")
 
 
 def test_an_empty_xray(host):
     choose_case(host, views=1)
-    host.ui.xray1Selector.setCurrentNode(host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing in it"))
+    choose_xrays(host, host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing in it"))
     assert refused(host, "nothing in it", "empty")
 
 
@@ -97,6 +97,7 @@ def test_an_xray_of_one_value(host):
 def test_a_ct_that_is_no_ct(host):
     case = choose_case(host, views=1)
     slicer.util.updateVolumeFromArray(case.ct_node, np.zeros((10, 10, 10), dtype=np.int16))
+    prepared(host)
     assert refused(host, case.ct_node.GetName())
 
 
@@ -119,7 +120,8 @@ def test_a_carm_file_of_another_image(host, tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"source_to_detector_mm": 1000, "image_size_px": [10, 10]}', encoding="utf-8")
     host.ui.carmPathLineEdit.currentPath = str(path)
-    assert "other.json" in host.messages.shown[-1].text
+    assert "other.json" in host.ui.geometryMessageLabel.text
+    assert not host.messages.shown
     assert host.ui.registerButton.enabled  # the geometry is as it was
 
 
@@ -171,7 +173,7 @@ def test_a_ct_that_is_deformed_keeps_its_transform(host):
     bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     case.ct_node.SetAndObserveTransformNodeID(bent.GetID())
     host.ui.ctSelector.setCurrentNode(case.ct_node)
-    host.ui.xray1Selector.setCurrentNode(case.xray_nodes[0])
+    choose_xrays(host, case.xray_nodes[0])
     assert refused(host, case.ct_node.GetName())
     assert case.ct_node.GetParentTransformNode() is bent
 

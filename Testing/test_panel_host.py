@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -270,3 +272,124 @@ def test_scenes_are_saved_and_read_as_bundles(host, tmp_path: Path):
     host.scene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert (slicer.util.arrayFromVolume(slicer.util.getNode("kept")) == expected).all()
+
+
+def written(path: Path, value: int = 0) -> Path:
+    import SimpleITK as sitk
+
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((5, 6), value, np.uint8)), str(path))
+    return path
+
+
+def test_files_numbered_beside_each_other_load_as_one_volume_unless_single(host, tmp_path):
+    first, _ = (written(tmp_path / f"case_{number}.mha", number) for number in range(2))
+    assert slicer.util.loadVolume(str(first)).GetImageData().GetDimensions() == (6, 5, 2)
+    assert slicer.util.loadVolume(str(first), {"singleFile": True}).GetImageData().GetDimensions() == (6, 5, 1)
+    assert not host.errors
+    with pytest.raises(RuntimeError, match="absent"):
+        slicer.util.loadVolume(str(tmp_path / "absent.mha"))
+    host.errors.clear()  # of the reader, which 3D Slicer prints, too
+
+
+def test_a_fresh_application_has_no_views_until_a_layout_is_chosen(tmp_path):
+    """In a process of its own: other tests have chosen one."""
+    script = (
+        "import sys; from pathlib import Path; from panel_host import running_host; import slicer\n"
+        f"host = running_host(Path({str(MODULE / 'XrayCTRegistration.py')!r}), Path(sys.argv[1])); host.open_window()\n"
+        "manager = slicer.app.layoutManager()\n"
+        "assert (manager.layout, manager.sliceViewNames(), manager.threeDViewCount) == (0, (), 0)\n"
+        "manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)\n"
+        "assert (set(manager.sliceViewNames()), manager.threeDViewCount) == ({'Red', 'Yellow', 'Green'}, 1)\n"
+        "import os; os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(MODULE), str(REPOSITORY / "Testing")])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture
+def views(host) -> Any:
+    """The layout manager with one slice view and one 3D view, drawn and at rest."""
+    manager = slicer.app.layoutManager()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    host.idle(0.3)
+    host.rendering.reset()
+    return manager
+
+
+def ball(host: Any) -> Any:
+    import vtk
+
+    source = vtk.vtkSphereSource()
+    source.Update()
+    model = host.scene.AddNewNodeByClass("vtkMRMLModelNode")
+    model.SetAndObservePolyData(source.GetOutput())
+    model.CreateDefaultDisplayNodes()
+    return model
+
+
+def test_views_are_drawn_when_what_they_show_changes_and_not_else(host, views):
+    host.idle(0.2)
+    assert host.rendering.total == 0
+    ball(host)
+    host.wait(lambda: host.rendering.counts["1"] > 0, 10)
+
+
+def test_many_changes_at_once_are_drawn_once(host, views):
+    model = ball(host)
+    host.idle(0.3)
+    host.rendering.reset()
+    for red in np.linspace(0, 1, 20):
+        model.GetDisplayNode().SetColor(red, 0, 0)
+    host.idle(0.3)
+    assert host.rendering.counts["1"] == 1
+
+
+def test_a_drawing_costs_at_least_what_it_is_set_to(host, views):
+    host.rendering.cost_ms = 40.0
+    slicer.util.forceRenderAllViews()
+    assert host.rendering.total == 4  # those of earlier layouts are hidden, and not drawn
+    assert host.rendering.milliseconds >= 160
+
+
+def test_paused_views_are_drawn_when_they_go_on(host, views):
+    model = ball(host)
+    host.idle(0.3)
+    host.rendering.reset()
+    with slicer.util.RenderBlocker():
+        model.GetDisplayNode().SetColor(1, 0, 0)
+        host.idle(0.2)
+        assert host.rendering.total == 0
+    host.wait(lambda: host.rendering.counts["1"] == 1, 10)
+
+
+def test_file_dialogs_give_what_the_test_chooses(host, qt):
+    host.messages.files.append(["/a.png", "/b.png"])
+    assert qt.QFileDialog.getOpenFileNames(None, "Load", "", "*.png") == ("/a.png", "/b.png")
+    assert qt.QFileDialog.getOpenFileNames(None, "Load") == ()
+    assert qt.QFileDialog.getExistingDirectory(None, "Save") == ""
+
+
+def test_files_are_dropped_onto_the_widget_that_takes_them(host, qt, tmp_path):
+    class Area(qt.QWidget):
+        def __init__(self) -> None:
+            super().__init__()
+            self.setAcceptDrops(True)
+            self.dropped: list[str] = []
+
+        def dragEnterEvent(self, event: Any) -> None:
+            event.acceptProposedAction()
+
+        def dropEvent(self, event: Any) -> None:
+            self.dropped = [url.toLocalFile() for url in event.mimeData().urls()]
+            event.acceptProposedAction()
+
+    area = Area()
+    label = qt.QLabel("inside", area)
+    assert host.drop(label, [tmp_path / "a.png"])
+    assert area.dropped == [str(tmp_path / "a.png")]
+    assert not host.drop(qt.QLabel("alone"), [tmp_path / "a.png"])

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from panel_case import CARM, add_case, choose_case
+from panel_case import CARM, add_case, choose_case, choose_xrays, xrays
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
@@ -15,10 +15,7 @@ def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
     host.press(host.ui.loadSampleButton)
     host.wait(lambda: host.ui.registerButton.enabled)
     assert host.ui.ctSelector.currentNode().GetName() == "Lumbar spine CT"
-    assert [host.ui.xray1Selector.currentNode().GetName(), host.ui.xray2Selector.currentNode().GetName()] == [
-        "Frontal X-ray",
-        "Lateral X-ray",
-    ]
+    assert [node.GetName() for node in xrays(host)] == ["Frontal X-ray", "Lateral X-ray"]
     assert host.ui.sourceToDetectorSpinBox.value == 1020
     assert host.ui.sourceToDetectorOriginLabel.text == "sample"
     assert host.ui.ctSelector.currentNode().GetParentTransformNode() is host.ui.poseSelector.currentNode()
@@ -29,7 +26,7 @@ def test_selectors_offer_images_but_no_overlays(host):
     """The edges are a volume, too: nobody should choose them as an X-ray."""
     case = choose_case(host)
     host.wait(lambda: _composite("Xray1").GetForegroundVolumeID() is not None)
-    selector = host.ui.xray1Selector
+    selector = host.ui.addXraySelector
     offered = {selector.nodeFromIndex(index).GetID() for index in range(selector.nodeCount())}
     assert offered == {node.GetID() for node in (case.ct_node, *case.xray_nodes)}
 
@@ -96,7 +93,7 @@ def test_dicom_tags_fill_in_the_geometry_and_are_named(host, tmp_path, monkeypat
     case = add_case(host, views=1, geometry=False)
     case.xray_nodes[0].SetAttribute("DICOM.instanceUIDs", "1.2.3")
     host.ui.ctSelector.setCurrentNode(case.ct_node)
-    host.ui.xray1Selector.setCurrentNode(case.xray_nodes[0])
+    choose_xrays(host, case.xray_nodes[0])
     assert host.ui.sourceToDetectorSpinBox.value == 1020
     assert host.ui.sourceToDetectorOriginLabel.text == "DICOM (0018,1110)"
     assert host.ui.registerButton.enabled

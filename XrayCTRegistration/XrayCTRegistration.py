@@ -44,7 +44,7 @@ class XrayCTRegistration(ScriptedLoadableModule):
         parent.helpText = _(
             "<p>Finds where a CT stands in one or more X-ray images: rigid 2D/3D registration. The result is the linear "
             "transform that carries the CT.</p>"
-            "<ol><li>Choose a CT and one to three X-rays, or press <i>Load sample</i>.</li>"
+            "<ol><li>Choose a CT and load X-rays, or press <i>Load sample</i>.</li>"
             "<li>Check the geometry of each X-ray.</li>"
             "<li>Bring the CT roughly into place, or leave that to the search.</li>"
             "<li>Press <i>Register</i>.</li>"
@@ -60,23 +60,18 @@ class XrayCTRegistration(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class XrayCTRegistrationParameterNode:
-    """What the panel's widgets hold, saved with the scene. Geometry, initial pose and result are with the X-ray and
-    pose nodes."""
+    """What the panel's widgets hold, saved with the scene. The chosen X-rays are references of the node; geometry, masks,
+    landmarks, initial pose and result are with the X-ray and pose nodes."""
 
     ct: vtkMRMLScalarVolumeNode
-    xray1: vtkMRMLScalarVolumeNode
-    xray2: vtkMRMLScalarVolumeNode
-    xray3: vtkMRMLScalarVolumeNode
     pose: vtkMRMLLinearTransformNode
     ctLandmarks: vtkMRMLMarkupsFiducialNode
-    xray1Landmarks: vtkMRMLMarkupsFiducialNode
-    xray2Landmarks: vtkMRMLMarkupsFiducialNode
-    xray3Landmarks: vtkMRMLMarkupsFiducialNode
     method: Method = Method.AUTO
     device: Device = Device.AUTO
     polarity: BonePolarity = BonePolarity.AUTO
-    searchRange: SearchScope = SearchScope.WIDE
+    scope: SearchScope = SearchScope.AUTO
     seed: Annotated[int, WithinRange(0, 999999)] = 0
+    storedPixels: bool = False
     liveOverlay: bool = True
     showBone: bool = True
 
@@ -112,6 +107,7 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         """Called when the application closes, and before the module is reloaded."""
         self.removeObservers()
         self.setParameterNode(None)
+        self.panel.stop()
 
     def enter(self) -> None:
         """Called when the user opens the module; a registration may be running since an earlier visit."""
@@ -156,10 +152,6 @@ class XrayCTRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         if self._guiTag is not None:
             return
         self._guiTag = self._parameterNode.connectGui(self.ui)
-        # An X-ray saved in colour is a vector volume. Connecting narrows selectors to the parameter's own type.
-        for selector in (self.ui.xray1Selector, self.ui.xray2Selector, self.ui.xray3Selector):
-            selector.nodeTypes = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
-        self._parameterNode.Modified()  # so that such an X-ray is shown as chosen
 
     def _disconnectGui(self) -> None:
         if self._guiTag is not None:

@@ -59,8 +59,8 @@ def main() -> None:
 
         def moved(pose: Pose, width: int = width) -> None:
             set_pose(node, pose)
-            mask, shown = preview.edges(0, pose_of(node), width)
-            show_edges(xray, mask, shown)
+            lines, shown = preview.edges(0, pose_of(node), width)
+            show_edges(xray, lines, shown)
 
         _print(f"edges from a DRR of {width} x {width}", _milliseconds(moved, poses))
     _print("similarity", _milliseconds(preview.similarity, poses))

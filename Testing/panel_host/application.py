@@ -9,6 +9,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
+from .rendering import RENDERING
 from .views import qSlicerLayoutManager
 
 _LOGICS = {
@@ -20,9 +21,10 @@ _LOGICS = {
     "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
     "Volumes": "vtkSlicerVolumesLogic",
 }
-
-
 BUILT_IN_MODULES = tuple(_LOGICS)
+
+_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz")
+_VOLUME_OPTIONS = {"labelmap": 1, "center": 2, "singleFile": 4, "autoWindowLevel": 8, "discardOrientation": 16}
 
 
 class qSlicerApplication(QtWidgets.QApplication):
@@ -40,13 +42,14 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._logic = slicer.vtkMRMLApplicationLogic()
         self._logic.SetTemporaryPath(str(folder))
         self._logic.SetMRMLScene(self._scene)
-        colors = slicer.vtkMRMLColorLogic()
+        colors = slicer.vtkSlicerColorLogic()
         colors.SetMRMLScene(self._scene)
         self._logic.SetColorLogic(colors)
+        self._logic.SetModuleLogic("Colors", colors)
         self._module_logics = {name: self._new_logic(name) for name in _LOGICS}
         self._layout_manager: qSlicerLayoutManager | None = None
         self._module_manager = qSlicerModuleManager()
-        self._io_manager = qSlicerIOManager(self._scene)
+        self._io_manager = qSlicerIOManager(self._scene, self._logic, self._module_logics["Volumes"])
 
     def _new_logic(self, name: str) -> slicer.vtkMRMLAbstractLogic:
         logic = getattr(slicer, _LOGICS[name])()
@@ -85,10 +88,12 @@ class qSlicerApplication(QtWidgets.QApplication):
         return False
 
     def pauseRender(self) -> None:
-        """Views are drawn when painted: there is nothing to pause."""
+        """From now on views are drawn by `forceRender` alone; calls nest."""
+        RENDERING.pause()
 
     def resumeRender(self) -> None:
-        """See pauseRender."""
+        """Draw what asked to be drawn meanwhile."""
+        RENDERING.resume()
 
     def userSettings(self) -> QtCore.QSettings:
         return QtCore.QSettings()
@@ -115,11 +120,16 @@ class qSlicerModuleManager(QtCore.QObject):
 
 
 class qSlicerIOManager(QtCore.QObject):
-    """Reads and writes scenes, .mrb and .mrml, for `slicer.util.saveScene` and `loadScene`; nothing else."""
+    """Reads and writes scenes, .mrb and .mrml, and reads volumes as 3D Slicer's reader does; nothing else."""
 
-    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        logic: slicer.vtkMRMLApplicationLogic,
+        volumes: slicer.vtkSlicerVolumesLogic,
+    ) -> None:
         super().__init__()
-        self._scene = scene
+        self._scene, self._logic, self._volumes = scene, logic, volumes
 
     def saveNodes(self, file_type: str, properties: dict[str, Any], messages: vtk.vtkObject) -> bool:
         path = _scene_file(file_type, properties)
@@ -131,17 +141,36 @@ class qSlicerIOManager(QtCore.QObject):
     def loadNodes(
         self, file_type: str, properties: dict[str, Any], nodes: vtk.vtkCollection, messages: vtk.vtkObject
     ) -> bool:
+        if file_type == "VolumeFile":
+            return self._load_volume(properties, nodes)
         path, clear = _scene_file(file_type, properties), bool(properties.get("clear", False))
         if path.suffix == ".mrb":
             return bool(self._scene.ReadFromMRB(str(path), clear, messages))
         self._scene.SetURL(str(path))
         return bool(self._scene.Connect(messages) if clear else self._scene.Import(messages))
 
+    def _load_volume(self, properties: dict[str, Any], nodes: vtk.vtkCollection) -> bool:
+        """As the Volumes module's reader: files numbered beside each other are slices of one volume unless `singleFile`
+        is set, and what was loaded is shown in every view that takes part."""
+        path = Path(properties["fileName"])
+        if not path.name.lower().endswith(_VOLUMES):
+            raise NotImplementedError(f"slicer-core reads {', '.join(_VOLUMES)} only, not {path.name}.")
+        options = sum(bit for name, bit in _VOLUME_OPTIONS.items() if properties.get(name))
+        name = properties.get("name") or path.name.partition(".")[0]
+        volume = self._volumes.AddArchetypeVolume(str(path), self._scene.GenerateUniqueName(name), options)
+        if volume is None:
+            return False
+        nodes.AddItem(volume)
+        if properties.get("show", True):
+            self._logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+            self._logic.PropagateVolumeSelection()
+        return True
+
 
 def _scene_file(file_type: str, properties: dict[str, Any]) -> Path:
     path = Path(properties["fileName"])
     if file_type != "SceneFile" or path.suffix not in (".mrb", ".mrml"):
-        raise NotImplementedError(f"The panel host reads and writes scenes only, not {file_type} {path.name}.")
+        raise NotImplementedError(f"The panel host reads volumes and scenes, and writes scenes; not {file_type}.")
     return path
 
 

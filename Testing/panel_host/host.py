@@ -7,13 +7,14 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .messages import Messages
 from .namespace import provide
 from .packages import Packages
+from .rendering import RENDERING
 
 _running: Host | None = None
 
@@ -33,14 +34,15 @@ class Host:
     """A scripted module in its application.
 
     errors: exceptions that reached Qt or VTK, and errors of VTK, which 3D Slicer would print: they fail a test.
-    messages: the message boxes shown. packages: what counts as installed.
+    messages: the message boxes shown. packages: what counts as installed. rendering: what drawing the views costs, and
+    how often they were drawn.
     """
 
     def __init__(self, module_path: Path, folder: Path) -> None:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         os.environ.pop("DISPLAY", None)  # VTK would look for a screen
         self.errors: list[BaseException] = []
-        self.packages, self.messages = Packages(), Messages()
+        self.packages, self.messages, self.rendering = Packages(), Messages(), RENDERING
         self._window: Any = None
         provide(folder, self.packages)
         self.messages.watch()
@@ -68,8 +70,8 @@ class Host:
         outside, scene_outside = _taken_library(), getattr(slicer, "mrmlScene", None)
         sys.modules.update(self._library)
         slicer.mrmlScene, hook_outside, sys.excepthook = self.scene, sys.excepthook, self._note_error
-        self.messages.shown.clear()
-        self.messages.answers.clear()
+        self.messages.forget()
+        self.rendering.reset()
         self.packages.absent.clear()
         self.open_window()
         self.module.widgetRepresentation().enter()
@@ -136,12 +138,32 @@ class Host:
         return self.panel.logic
 
     def press(self, button: Any) -> None:
-        """Press a button as a person can: it must be visible, in no folded section, and enabled."""
+        """Press a button as a person can: visible, once folded sections around it are opened, and enabled."""
         panel = self.module.widgetRepresentation()
         assert button.isVisibleTo(panel), f"{button.name} is not visible"
-        assert not _is_folded(button), f"{button.name} is in a folded section"
+        _unfold(button)
         assert button.isEnabled(), f"{button.name} is disabled: {button.toolTip}"
         button.click()
+
+    def drop(self, widget: Any, paths: Sequence[str | Path]) -> bool:
+        """Drop files onto a widget, as from a file manager; whether it, or a widget around it, took them."""
+        from PySide6 import QtCore, QtGui, QtWidgets
+
+        while widget is not None and not widget.acceptDrops:
+            widget = widget.parentWidget()
+        if widget is None:
+            return False
+        dragged = QtCore.QMimeData()
+        dragged.setUrls([QtCore.QUrl.fromLocalFile(str(path)) for path in paths])
+        action, button = QtCore.Qt.DropAction.CopyAction, QtCore.Qt.MouseButton.LeftButton
+        none = QtCore.Qt.KeyboardModifier.NoModifier
+        enter = QtGui.QDragEnterEvent(widget.rect.center(), action, dragged, button, none)
+        QtWidgets.QApplication.sendEvent(widget, enter)
+        if not enter.isAccepted():
+            return False
+        event = QtGui.QDropEvent(QtCore.QPointF(widget.rect.center()), action, dragged, button, none)
+        QtWidgets.QApplication.sendEvent(widget, event)
+        return event.isAccepted()
 
     def wait(self, until: Callable[[], Any], seconds: float = 60.0) -> None:
         """Run the event loop until something is so; AssertionError when it takes longer."""
@@ -159,10 +181,13 @@ class Host:
         self.wait(lambda: time.monotonic() > end)
 
 
-def _is_folded(widget: Any) -> bool:
-    """Whether a collapsible section above a widget is collapsed."""
+def _unfold(widget: Any) -> None:
+    """Open the collapsed sections above a widget."""
     parent = widget.parentWidget()
-    return parent is not None and (getattr(parent, "collapsed", False) or _is_folded(parent))
+    if parent is not None:
+        if getattr(parent, "collapsed", False):
+            parent.collapsed = False
+        _unfold(parent)
 
 
 def _taken_library() -> dict[str, types.ModuleType]:

@@ -22,15 +22,32 @@ class Message:
 
 @dataclass
 class Messages:
-    """The message boxes shown so far, and the buttons to press at the next ones; by default the affirmative one."""
+    """The message boxes shown so far, and the buttons to press at the next ones; by default the affirmative one.
+
+    files: what to choose in the next file dialogs, a list of paths each; where there is none, the dialog is cancelled.
+    """
 
     shown: list[Message] = field(default_factory=list)
     answers: deque[_Button] = field(default_factory=deque)
+    files: deque[list[str]] = field(default_factory=deque)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        for kept in (self.shown, self.answers, self.files):
+            kept.clear()
 
     def watch(self) -> None:
         """From now on, no dialog waits. One that is no message box raises RuntimeError."""
         for cls in (QtWidgets.QDialog, QtWidgets.QMessageBox):
             cls.exec = cls.exec_ = lambda dialog: self._answer(dialog).value
+        # PythonQt gives the chosen paths alone, without the filter that PySide6 adds.
+        dialogs = QtWidgets.QFileDialog
+        dialogs.getOpenFileNames = staticmethod(lambda *_: tuple(self._chosen()))
+        for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):
+            setattr(dialogs, name, staticmethod(lambda *_: next(iter(self._chosen()), "")))
+
+    def _chosen(self) -> list[str]:
+        return self.files.popleft() if self.files else []
 
     def _answer(self, dialog: QtWidgets.QDialog) -> _Button:
         if not isinstance(dialog, QtWidgets.QMessageBox):

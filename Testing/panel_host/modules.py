@@ -46,7 +46,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._path = path
         self._panel: Any = None
         self._entered = False
-        QtWidgets.QVBoxLayout(self)
+        QtWidgets.QVBoxLayout(self).setContentsMargins(0, 0, 0, 0)
 
     isEntered = QtCore.Property(bool, lambda self: self._entered)
 

@@ -1,6 +1,7 @@
 """The layout manager with its slice and 3D views: real VTK and real MRML displayable managers, rendered offscreen.
 
-A view is drawn when it is painted or when `forceRender` is called. It takes no mouse and no keys.
+A view is drawn as in 3D Slicer: when its displayable managers or its slice logic ask for it, at most 60 times a second;
+when it is uncovered or changes its size; and when `forceRender` is called. It takes no mouse and no keys.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .rendering import RENDERING
+
 _DIRECTIONS = {"horizontal": QtCore.Qt.Orientation.Horizontal, "vertical": QtCore.Qt.Orientation.Vertical}
 _DIRECT = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
 _SLICE_MANAGERS = ("ModelSlice", "Markups", "Crosshair")
+_UNTIL_DRAWN_MS = 16  # ctkVTKAbstractView draws at most 60 times a second
 _THREE_D_MANAGERS = ("Camera", "View", "Model", "VolumeRendering", "Markups")
 
 
@@ -24,6 +28,12 @@ class _View(QtWidgets.QWidget):
 
     def __init__(self, parent: QtWidgets.QWidget, factory: vtk.vtkObject, node: slicer.vtkMRMLAbstractViewNode) -> None:
         super().__init__(parent)
+        self._name = node.GetLayoutName()
+        self._drawn = False
+        self._soon = QtCore.QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_UNTIL_DRAWN_MS)
+        self._soon.timeout.connect(self._draw_soon)
         self.setMinimumSize(120, 100)
         self._renderer = vtk.vtkRenderer()
         self._window = vtk.vtkEGLRenderWindow() if hasattr(vtk, "vtkEGLRenderWindow") else vtk.vtkRenderWindow()
@@ -35,21 +45,44 @@ class _View(QtWidgets.QWidget):
         self._window.SetSize(400, 300)
         self._group = factory.InstantiateDisplayableManagers(self._renderer)
         self._group.SetMRMLDisplayableNode(node)
+        self._group.AddObserver(vtk.vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
 
     def renderWindow(self) -> vtk.vtkRenderWindow:
         return self._window
 
     def forceRender(self) -> None:
-        self._window.Render()
+        """Draw now, unless the view is hidden, as one of an earlier layout is."""
+        if self.isVisible():
+            self._draw()
+            self.update()
 
     def scheduleRender(self) -> None:
-        self.update()
+        if not RENDERING.is_paused_for(self.scheduleRender) and not self._soon.isActive():
+            self._soon.start()
+
+    def _draw_soon(self) -> None:
+        if not RENDERING.is_paused_for(self.scheduleRender):
+            self.forceRender()
+
+    def _draw(self) -> None:
+        with RENDERING.drawing(self._name):
+            self._render()
+        self._soon.stop()
+        self._drawn = True
+
+    def _render(self) -> None:
+        self._window.Render()
 
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         self._window.SetSize(event.size().width(), event.size().height())
+        self._drawn = False
+
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        self._drawn = False
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        self.forceRender()
+        if not self._drawn:
+            self._draw()
         QtGui.QPainter(self).drawImage(0, 0, self._image())
 
     def _image(self) -> QtGui.QImage:
@@ -72,10 +105,10 @@ class qMRMLSliceView(_View):
         self._mapper = vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
-        actor = vtk.vtkActor2D()
-        actor.SetMapper(self._mapper)
-        self._renderer.AddViewProp(actor)
-        self._actor = actor
+        self._actor = vtk.vtkActor2D()
+        self._actor.SetMapper(self._mapper)
+        self._renderer.AddViewProp(self._actor)
+        logic.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.scheduleRender())
         self._fit()
 
     def _fit(self) -> None:
@@ -86,12 +119,12 @@ class qMRMLSliceView(_View):
         super().resizeEvent(event)
         self._fit()
 
-    def forceRender(self) -> None:
+    def _render(self) -> None:
         connection = self._logic.GetImageDataConnection()
         self._actor.SetVisibility(connection is not None)
         if connection is not None:
             self._mapper.SetInputConnection(connection)
-        super().forceRender()
+        super()._render()
 
 
 class qMRMLThreeDView(_View):
@@ -162,7 +195,10 @@ def _bar_over(widget: QtWidgets.QWidget, node: slicer.vtkMRMLAbstractViewNode, v
 
 
 class qSlicerLayoutManager(QtCore.QObject):
-    """A widget for every view node of the current layout; those of earlier layouts are kept, as in 3D Slicer."""
+    """A widget for every view node of the current layout; those of earlier layouts are kept, as in 3D Slicer.
+
+    Begins with layout 0, in which there are no views, as 3D Slicer does where no settings exist.
+    """
 
     SIGNALS: ClassVar[dict[str, str]] = {"layoutChanged(int)": "layoutChanged"}
     layoutChanged = QtCore.Signal(int)
@@ -181,7 +217,6 @@ class qSlicerLayoutManager(QtCore.QObject):
         self._layout_logic = slicer.vtkMRMLLayoutLogic()
         self._layout_logic.SetMRMLScene(scene)
         self._layout_logic.AddObserver("ModifiedEvent", lambda *_: self._make_views())
-        self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def viewport(self) -> QtWidgets.QWidget | None:
         return self._viewport
@@ -222,10 +257,10 @@ class qSlicerLayoutManager(QtCore.QObject):
             widget.threeDView().resetFocalPoint()
 
     def pauseRender(self) -> None:
-        """Views are drawn when painted: there is nothing to pause."""
+        RENDERING.pause()
 
     def resumeRender(self) -> None:
-        """See pauseRender."""
+        RENDERING.resume()
 
     layout = QtCore.Property(int, lambda self: self._layout_logic.GetLayoutNode().GetViewArrangement(), setLayout)
     threeDViewCount = QtCore.Property(int, lambda self: len(self._views))

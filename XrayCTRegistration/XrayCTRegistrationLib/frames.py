@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from .geometry import Pose, XrayView
 from .registration import RegistrationResult, Settings, registration_steps
 from .search.global_search import NEAR
@@ -28,18 +30,20 @@ def frame_steps(
     views: Sequence[XrayView],
     start: Pose,
     settings: Settings,
+    masks: Sequence[np.ndarray | None] | None = None,
 ) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
     """Register a CT to every frame; yields after every short step, returns a result per frame.
 
-    frames: per frame, one radiograph for each of the views. start: ct_to_world for the first frame. The first frame is
-    registered as `settings` say, later ones are searched near the pose before.
+    frames: per frame, one radiograph for each of the views. start: ct_to_world for the first frame. masks: one for each
+    of the views, the same in all frames. The first frame is registered as `settings` say, later ones are searched near
+    the pose before.
     Raises InputError as `registration_steps` does.
     """
     done: tuple[RegistrationResult, ...] = ()
     polarities: Sequence[Polarity | None] = [None] * len(views)
     for number, radiographs in enumerate(frames):
         known = [replace(one, polarity=polarity or one.polarity) for one, polarity in zip(radiographs, polarities)]
-        steps = registration_steps(ct, known, views, start, settings)
+        steps = registration_steps(ct, known, views, start, settings, masks)
         while True:
             try:
                 yield FrameState(number, next(steps), done)

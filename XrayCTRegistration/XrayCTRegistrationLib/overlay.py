@@ -9,21 +9,18 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from .edge_lines import edge_lines
 from .geometry import Pose, XrayView
+from .grey import GREY_PERCENTS, grey_window
 from .projector import Projector, projector_for
 from .state import finished
 from .volume import WATER_ATTENUATION_PER_MM, Volume, prepared_attenuation
 from .xray import XrayImage
 
 EDGE_PX = 480  # longest side that edges are sought at: fine enough for a cortex, coarse enough to be seen when shown
-_BLUR_SHARE, _LEAST_LENGTH_SHARE = 0.005, 0.08  # of the DRR's longest side
-_WEAK_PERCENT, _STRONG_PERCENT = 72.0, 88.0  # of the gradients inside the shadow: to follow, and to begin, an edge
-_SHADOW_SHARE = 1e-3  # of the steepest gradient; less is empty beam
 _BONE_GAIN = 0.5  # faint bone gets its edge beside strong gas and skin
 _BONE_FROM, _BONE_TO = 1.12, 1.25  # attenuation relative to water, 120 to 250 HU
-_GREY_PERCENTS = (0.5, 99.7)
 _OUTSIDE_MASK = 0.15  # brightness
-_RIM_SHARE = 0.04  # of the longest side: a collimator's rim, much denser than anatomy, must not set the window
 _GREEN = np.array([40.0, 235.0, 80.0])
 
 _COARSE_PX = 96  # enough to see where a CT's shadow lies
@@ -71,32 +68,11 @@ def edge_view(view: XrayView, longest_px: int = EDGE_PX) -> XrayView:
 
 
 def edges(drr: np.ndarray) -> np.ndarray:
-    """Where a DRR (rows, columns) has edges, one pixel wide: bool (rows, columns).
-
-    Canny (1986): ridges of the blurred DRR's gradient, followed from strong ones through weaker ones. Blur and the
-    least length are shares of the image, the thresholds percentiles of the DRR's own gradients.
-    """
-    longest = max(drr.shape)
-    sigma = max(1.0, _BLUR_SHARE * longest)
-    image = np.asarray(drr, dtype=np.float32)
-    down, right = (ndimage.gaussian_filter(image, sigma, order=order, mode="nearest") for order in ((1, 0), (0, 1)))
-    steepness = np.hypot(down, right)
-    shadow = steepness[steepness > _SHADOW_SHARE * steepness.max()]
-    if not shadow.size:
-        return np.zeros(drr.shape, bool)
-    weak, strong = np.percentile(shadow, (_WEAK_PERCENT, _STRONG_PERCENT))
-    here = np.indices(drr.shape, dtype=np.float32)
-    across = np.stack([down, right]) / np.maximum(steepness, 1e-20)
-    ahead, behind = (
-        ndimage.map_coordinates(steepness, here + sign * across, order=1, mode="nearest") for sign in (1, -1)
-    )
-    ridges = (steepness >= ahead) & (steepness > behind) & (steepness >= weak)
-    labels, count = ndimage.label(ridges, np.ones((3, 3)))
-    numbers = np.arange(count + 1)
-    kept = ndimage.maximum(steepness, labels, numbers) >= strong
-    kept &= ndimage.sum_labels(ridges, labels, numbers) >= _LEAST_LENGTH_SHARE * longest
-    kept[0] = False
-    return kept[labels]
+    """The pixels that the edge lines of a DRR (rows, columns) go through: bool (rows, columns); see `edge_lines`."""
+    mask = np.zeros(drr.shape, bool)
+    columns, rows = np.rint(edge_lines(drr).points).astype(int).T
+    mask[rows, columns] = True
+    return mask
 
 
 def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
@@ -110,11 +86,7 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
 
 def grey_image(image: XrayImage) -> np.ndarray:
     """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
-    longest = max(image.mask.shape)
-    every = -(-longest // EDGE_PX)  # enough pixels for a percentile
-    values, mask = image.line_integrals[::every, ::every], image.mask[::every, ::every]
-    inner = ndimage.binary_erosion(mask, iterations=max(1, round(_RIM_SHARE * longest / every)), border_value=1)
-    low, high = np.percentile(values[inner if inner.any() else mask], _GREY_PERCENTS)
+    low, high = grey_window(image)
     return _windowed(image.line_integrals, low, high, np.where(image.mask, 1.0, _OUTSIDE_MASK))
 
 
@@ -153,7 +125,7 @@ def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) 
     grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
     grey = np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))
     before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
-    drr = _windowed(after, *np.percentile(after, _GREY_PERCENTS))
+    drr = _windowed(after, *np.percentile(after, GREY_PERCENTS))
     return [_rgb(grey), _with_edges(grey, before), _with_edges(grey, after), _rgb(drr)]
 
 

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .coarse import coarse_steps
+from .edge_lines import EdgeLines, edge_lines
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .levels import Problem
-from .overlay import edge_view, edges, overlay_projector
+from .overlay import edge_view, overlay_projector
 from .projector import Projector
 from .registration import Settings, problem_of, similarity_at
+from .state import finished
 from .threads import torch_on_one_thread
-from .volume import Volume, prepared
+from .volume import Volume
 from .xray import Polarity, Radiograph
 
-_VOXEL_MM = 1.8  # about this; finer voxels do not change edges that are seen at a few hundred pixels
 _SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
 @dataclass(frozen=True, eq=False)
 class PreviewCt:
     """A CT ready to be previewed: in Hounsfield units, cropped to the body and no finer than is seen, and the projector
-    of its edges. `of` makes it, which takes longer than a preview."""
+    of its edges. Making it takes longer than a preview."""
 
     volume: Volume
     projector: Projector
@@ -33,16 +35,22 @@ class PreviewCt:
 
     @classmethod
     def of(cls, ct: Volume, device: str = "auto") -> PreviewCt:
-        body = prepared(ct)
-        coarse = body.downsampled(body.factors_to(_VOXEL_MM))
-        return cls(coarse, overlay_projector(coarse, device), device)
+        """Of a CT as it was loaded."""
+        return cls.of_coarse(finished(coarse_steps(ct)), device)
+
+    @classmethod
+    def of_coarse(cls, ct: Volume, device: str = "auto") -> PreviewCt:
+        """Of a CT that was made coarse already."""
+        return cls(ct, overlay_projector(ct, device), device)
 
 
 class Preview:
     """What a posed CT looks like in X-rays.
 
     radiographs, views: one each per X-ray. polarities: of the X-rays where they are known; else the CT decides, as in a
-    registration, at the first pose that puts it into view.
+    registration, at the first pose that puts it into view. masks: as `registration_steps` takes them.
+
+    Attributes: views, and polarities, which are None until they are known.
     """
 
     def __init__(
@@ -51,32 +59,36 @@ class Preview:
         radiographs: Sequence[Radiograph],
         views: Sequence[XrayView],
         polarities: Sequence[Polarity | None] | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
     ) -> None:
-        polarities = polarities or [None] * len(radiographs)
+        known = zip(polarities or [None] * len(radiographs), radiographs)
+        self.polarities = tuple(said or one.polarity for said, one in known)
         self._ct = ct
         self._radiographs = [
-            Radiograph(one.pixels, one.where, known or one.polarity, one.logarithmic)
-            for one, known in zip(radiographs, polarities)
+            Radiograph(one.pixels, one.where, polarity, one.logarithmic)
+            for one, polarity in zip(radiographs, self.polarities)
         ]
-        self.views = tuple(views)
+        self.views, self._masks = tuple(views), masks
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None
 
-    def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[np.ndarray, XrayView]:
-        """Where the DRR of view `index` has edges, bool (rows, columns), and the view of these pixels."""
+    def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
+        """The edges of the DRR of view `index`, and the view whose pixels they are given in."""
         import torch
 
         view = edge_view(self.views[index], min(longest_px, max(self.views[index].size_px)))
         with torch_on_one_thread():
             image = self._ct.projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
-        return edges(image.cpu().numpy()), view
+        return edge_lines(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
         """Mean similarity of DRRs and X-rays, -1 to 1, as registrations report it; NaN where the CT is out of view."""
         try:
             with torch_on_one_thread():
                 if self._problem is None:
-                    self._problem, _ = problem_of(self._ct.volume, self._radiographs, self.views, pose, self._settings)
+                    self._problem, self.polarities = problem_of(
+                        self._ct.volume, self._radiographs, self.views, pose, self._settings, self._masks
+                    )
                 pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
                 return similarity_at(self._problem.level(pose, pixel_mm), pose)
         except InputError:

@@ -73,15 +73,22 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         usable &= mask > 0
     if usable.mean() < 0.01:
         raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
+    return XrayImage(line_integrals_of(radiograph, polarity), usable)
+
+
+def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
+    """Line integrals (rows, columns) of finite pixels that are not all alike, float32; see `xray_image`."""
+    pixels = np.asarray(radiograph.pixels, dtype=np.float32)
+    low, high = float(pixels.min()), float(pixels.max())
     if polarity is Polarity.BRIGHT:
-        return XrayImage((pixels - low) / (high - low), usable)
+        return (pixels - low) / (high - low)
     if radiograph.logarithmic:
-        return XrayImage((high - pixels) / (high - low), usable)
+        return (high - pixels) / (high - low)
     # Half the smallest step of the grey scale stands for "nothing counted".
     step = np.diff(np.unique(pixels[:: max(1, len(pixels) // 256)])).min(initial=high - low)
     floor = 0.5 * max(float(step), (high - min(low, 0.0)) * 1e-5)
     intensity = np.maximum(pixels - min(low, 0.0), floor)
-    return XrayImage(np.log(intensity.max()) - np.log(intensity), usable)
+    return np.log(intensity.max()) - np.log(intensity)
 
 
 def collimated(pixels: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..io.folders import published
 from .console import facts, files_fact, say, waiting
 from .options import Device, DeviceOption, SeedOption, output_folder
-from .output import published, writable_folder
+from .output import writable_folder
 from .register import registered
 
 if TYPE_CHECKING:

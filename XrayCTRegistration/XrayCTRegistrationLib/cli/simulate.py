@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..io.folders import published
 from .console import facts, files_fact, waiting
 from .options import CtArgument, SeedOption, output_folder
-from .output import published, writable_folder
+from .output import writable_folder
 
 _FILES = ("geometry.json", "pose.tfm", "xray.png")
 _POSE, _DETECTOR = "Where the CT stands", "Detector"

@@ -72,7 +72,6 @@ def carm_of_view(view: XrayView, likely_name: str = "PA") -> dict[str, Any] | No
         return None
     distance = float(np.linalg.norm(view.isocenter - view.source))
     away = view.axes[:, 2]
-    principal, _ = view.project_points(view.source + away)
     secondary = float(np.degrees(np.arcsin(np.clip(away[2], -1, 1))))
     turned = float(np.degrees(np.arctan2(away[0], -away[1])))
     for name, start in sorted({"PA": 0.0, "LAT": 90.0, "AP": 180.0}.items(), key=lambda item: item[0] != likely_name):
@@ -80,7 +79,7 @@ def carm_of_view(view: XrayView, likely_name: str = "PA") -> dict[str, Any] | No
             "source_to_detector_mm": view.source_to_detector_mm,
             "source_to_isocenter_mm": distance,
             "pixel_spacing_mm": view.pixel_spacing_mm[::-1].tolist(),
-            "principal_point_px": principal.tolist(),
+            "principal_point_px": view.principal_point_px.tolist(),
             "view": name,
             "primary_angle_deg": (turned - start + 180) % 360 - 180,
             "secondary_angle_deg": secondary,

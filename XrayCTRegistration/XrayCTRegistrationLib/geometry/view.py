@@ -98,6 +98,11 @@ class XrayView:
         return np.linalg.norm(self.pixel_to_world[:3, :2], axis=0)
 
     @property
+    def principal_point_px(self) -> np.ndarray:
+        """(2,) the pixel (column, row) that the source stands straight before; it may lie beside the image."""
+        return self.project_points(self.source + self.axes[:, 2])[0]
+
+    @property
     def axes(self) -> np.ndarray:
         """(3, 3) C-arm frame, its columns unit vectors in world: along columns, along rows, away from the source."""
         column, row = (self.pixel_to_world[:3, k] / self.pixel_spacing_mm[k] for k in (0, 1))

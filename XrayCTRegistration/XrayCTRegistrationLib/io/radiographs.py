@@ -49,17 +49,30 @@ def read_radiograph(path: str | Path, frame: int | None = None) -> Radiograph:
     if frame is None and suffix and not path.exists():
         path, frame = path.with_name(suffix[1]), int(suffix[2])
     where = path.name if frame is None else f"{path.name}:{frame}"
-    if path.is_file() and is_dicom(path):
-        tags = read_tags(path)
-        _check_projection(tags, path.name)
-        image = _read_stored_pixels(path, tags)
-        polarity, logarithmic = _polarity(tags), _logarithmic(tags)
-    else:
-        image, polarity, logarithmic = read_image(path, _REMEDY), None, False
-        _check_jpeg_complete(path)
+    image, polarity, logarithmic = _read(path)
     pixels = _grey(_one_frame(image, frame, path.name), path.name)
     _check_values(pixels, where)
     return Radiograph(pixels, where, polarity, logarithmic)
+
+
+def read_frames(path: str | Path) -> list[Radiograph]:
+    """Every frame of a file, one or many, as `read_radiograph` reads them."""
+    path = Path(path)
+    image, polarity, logarithmic = _read(path)
+    frames = _frames(image, path.name)
+    read = []
+    for number, frame in enumerate(frames, start=1):
+        where = path.name if len(frames) == 1 else f"{path.name}:{number}"
+        pixels = _grey(frame.copy(), path.name)  # a copy, for SimpleITK's buffer goes with the image
+        _check_values(pixels, where)
+        read.append(Radiograph(pixels, where, polarity, logarithmic))
+    return read
+
+
+def as_stored(pixels: np.ndarray) -> np.ndarray:
+    """The pixels of a radiograph as 16-bit integers where that loses nothing, as files hold them."""
+    whole = pixels.min() >= 0 and pixels.max() <= 65535 and (pixels == np.rint(pixels)).all()
+    return pixels.astype(np.uint16) if whole else pixels
 
 
 def write_radiograph(path: str | Path, pixels: np.ndarray) -> None:
@@ -76,6 +89,17 @@ def write_radiograph(path: str | Path, pixels: np.ndarray) -> None:
     if not (pixels.min() >= 0 and pixels.max() <= 65535):  # false for NaN, too
         raise InputError(f"{path.name}: 16-bit PNG holds values from 0 to 65535. Scale the image to this range first.")
     write_image(path, sitk.GetImageFromArray(np.rint(pixels).astype(np.uint16)))
+
+
+def _read(path: Path) -> tuple[sitk.Image, Polarity | None, bool]:
+    """The image of a file with its values as stored, and its polarity and whether they are logarithmic by its tags."""
+    if path.is_file() and is_dicom(path):
+        tags = read_tags(path)
+        _check_projection(tags, path.name)
+        return _read_stored_pixels(path, tags), _polarity(tags), _logarithmic(tags)
+    image = read_image(path, _REMEDY)
+    _check_jpeg_complete(path)
+    return image, None, False
 
 
 def _check_projection(tags: pydicom.Dataset, where: str) -> None:
@@ -155,10 +179,7 @@ def _read_stored_pixels(path: Path, tags: pydicom.Dataset) -> sitk.Image:
 
 def _one_frame(image: sitk.Image, frame: int | None, where: str) -> np.ndarray:
     """(rows, columns, channels) of the frame asked for, or of the only one."""
-    if "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(f"{where}: the image has complex values. {_REMEDY}")
-    columns, rows = image.GetSize()[:2]
-    frames = sitk.GetArrayViewFromImage(image).reshape(-1, rows, columns, image.GetNumberOfComponentsPerPixel())
+    frames = _frames(image, where)
     if frame is None and len(frames) > 1:
         raise InputError(
             f"{where}: holds {len(frames)} frames or slices. Choose one, counted from 1: for example "
@@ -168,6 +189,14 @@ def _one_frame(image: sitk.Image, frame: int | None, where: str) -> np.ndarray:
     if not 1 <= number <= len(frames):
         raise InputError(f"{where}: has no frame {number}. Frames are numbered from 1 to {len(frames)}.")
     return np.array(frames[number - 1])  # a copy, for SimpleITK's buffer goes with the image
+
+
+def _frames(image: sitk.Image, where: str) -> np.ndarray:
+    """(frames, rows, columns, channels), a view of the image's buffer."""
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"{where}: the image has complex values. {_REMEDY}")
+    columns, rows = image.GetSize()[:2]
+    return sitk.GetArrayViewFromImage(image).reshape(-1, rows, columns, image.GetNumberOfComponentsPerPixel())
 
 
 def _grey(channels: np.ndarray, where: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from ..geometry.entries import Entries
 from ..io.dicom_geometry import carm_entries
 from ..io.volumes import read_tags
 from .sequences import sequence_of
+from .xrays import file_of
 
 _UIDS = "DICOM.instanceUIDs"
 
@@ -27,8 +28,7 @@ def dicom_file(node: Any, database: Any | None) -> Path | None:
     uids = next((uids.split() for one in (node, sequence_of(node)) if one and (uids := one.GetAttribute(_UIDS))), [])
     if uids and database is not None and (found := database.fileForInstance(uids[0])):
         return Path(found) if Path(found).is_file() else None
-    storage = node.GetStorageNode()
-    path = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
+    path = file_of(node)
     if path is None or not path.is_file():
         return None
     from pydicom.misc import is_dicom

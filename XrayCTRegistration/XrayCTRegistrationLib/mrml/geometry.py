@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ..geometry.entries import (
     with_typical_values,
 )
 from ..io.carm_files import check_image_size, read_carm
-from .frames import ijk_to_ras
+from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
+from .frames import ijk_to_ras, vtk_matrix
+from .sequences import frames_of
 from .xrays import forget_geometry, has_geometry, own_view, place_at_detector, radiograph_of, size_px
 
 _RECORD, _CALIBRATION = "XrayCTRegistration.CArm", "XrayCTRegistration.Calibration"
@@ -89,6 +92,11 @@ def start_geometry(node: Any, from_dicom: Entries) -> None:
     _store(node, entries)
 
 
+def calibration_of(node: Any) -> str | None:
+    """The name of the C-arm file that an X-ray node's geometry was read from; None where it came from elsewhere."""
+    return node.GetAttribute(_CALIBRATION)
+
+
 def is_started(node: Any) -> bool:
     """Whether anything was recorded of the geometry of an X-ray node."""
     return node.GetAttribute(_RECORD) is not None or has_geometry(node)
@@ -117,6 +125,32 @@ def check_geometry(node: Any) -> None:
             "values."
         )
     view_from_entries(recorded, size_px(node), node.GetName())
+
+
+@dataclass(frozen=True)
+class KeptGeometry:
+    """All that an X-ray node holds of its geometry. ijk_to_ras: row by row."""
+
+    attributes: tuple[tuple[str, str | None], ...]
+    ijk_to_ras: tuple[float, ...]
+
+
+def kept_geometry(node: Any) -> KeptGeometry:
+    """The geometry of an X-ray node, known or not, to be restored."""
+    names = (_RECORD, _CALIBRATION, SOURCE_ATTRIBUTE, ISOCENTER_ATTRIBUTE)
+    attributes = tuple((name, node.GetAttribute(name)) for name in names)
+    return KeptGeometry(attributes, tuple(ijk_to_ras(node).ravel().tolist()))
+
+
+def restore_geometry(node: Any, kept: KeptGeometry) -> None:
+    """Give an X-ray node, and the frames that it shows, a geometry that it had."""
+    was = node.StartModify()
+    for name, value in kept.attributes:
+        node.SetAttribute(name, value)
+    matrix = vtk_matrix(np.reshape(kept.ijk_to_ras, (4, 4)))
+    for one in (node, *frames_of(node)):
+        one.SetIJKToRASMatrix(matrix)
+    node.EndModify(was)
 
 
 def _known(node: Any) -> Entries:

@@ -1,20 +1,50 @@
-"""Poses to go back and forward to."""
+"""Where CT and X-rays stood, to go back and forward to."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..geometry import Pose
+from .geometry import KeptGeometry, kept_geometry, restore_geometry
 
 _SAME = 1e-9
 _MOST = 100
 
 
-class PoseHistory:
-    """The poses that were, the present one, and those that were undone."""
+@dataclass(frozen=True)
+class Standing:
+    """The pose of the CT, and the geometry of each X-ray by the ID of its node."""
+
+    pose: Pose
+    geometries: tuple[tuple[str, KeptGeometry], ...] = ()
+
+    @classmethod
+    def of(cls, pose: Pose, xray_nodes: Sequence[Any]) -> Standing:
+        return cls(pose, tuple((node.GetID(), kept_geometry(node)) for node in xray_nodes))
+
+    def is_as(self, other: Standing) -> bool:
+        """Whether everything stands alike."""
+        same_pose = np.allclose(self.pose.matrix, other.pose.matrix, rtol=0, atol=_SAME)
+        return same_pose and self.geometries == other.geometries
+
+    def restore_geometries(self, xray_nodes: Sequence[Any]) -> None:
+        """Give these X-rays the geometry that they had; those that were not there keep theirs."""
+        kept = dict(self.geometries)
+        for node in xray_nodes:
+            geometry = kept.get(node.GetID())
+            if geometry is not None and geometry != kept_geometry(node):
+                restore_geometry(node, geometry)
+
+
+class History:
+    """What was, the present, and what was undone."""
 
     def __init__(self) -> None:
-        self._poses: list[Pose] = []
+        self._standings: list[Standing] = []
         self._present = -1
 
     @property
@@ -23,24 +53,24 @@ class PoseHistory:
 
     @property
     def can_redo(self) -> bool:
-        return self._present + 1 < len(self._poses)
+        return self._present + 1 < len(self._standings)
 
-    def record(self, pose: Pose) -> None:
-        """Note the present pose. What was undone is then forgotten; a pose that is present already is not noted."""
-        if self._present >= 0 and np.allclose(self._poses[self._present].matrix, pose.matrix, rtol=0, atol=_SAME):
+    def record(self, standing: Standing) -> None:
+        """Note the present. What was undone is then forgotten; what is present already is not noted."""
+        if self._present >= 0 and self._standings[self._present].is_as(standing):
             return
-        self._poses = [*self._poses[: self._present + 1], pose][-_MOST:]
-        self._present = len(self._poses) - 1
+        self._standings = [*self._standings[: self._present + 1], standing][-_MOST:]
+        self._present = len(self._standings) - 1
 
-    def undo(self) -> Pose:
-        """The pose before the present one, which it becomes; the present one where there is none before."""
+    def undo(self) -> Standing:
+        """What was before the present, and becomes it; the present where there is nothing before."""
         self._present = max(self._present - 1, 0)
-        return self._poses[self._present]
+        return self._standings[self._present]
 
-    def redo(self) -> Pose:
-        """The pose that was undone last."""
-        self._present = min(self._present + 1, len(self._poses) - 1)
-        return self._poses[self._present]
+    def redo(self) -> Standing:
+        """What was undone last."""
+        self._present = min(self._present + 1, len(self._standings) - 1)
+        return self._standings[self._present]
 
     def clear(self) -> None:
-        self._poses, self._present = [], -1
+        self._standings, self._present = [], -1

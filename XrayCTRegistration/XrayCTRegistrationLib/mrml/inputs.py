@@ -10,22 +10,26 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import XrayView, common_isocenter
-from ..volume import Volume
+from ..volume import Volume, check_hounsfield
 from ..xray import Radiograph
+from .chosen import mask_node
 from .frames import ijk_to_ras, parent_to_world
 from .geometry import check_geometry
+from .masks import drawing_key, mask_of
 from .sequences import frames_of
-from .volumes import ct_volume
+from .volumes import unchecked_ct
 from .xrays import radiograph_of, view_of
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A CT in its own LPS, and one radiograph and view in the world's LPS per X-ray."""
+    """A CT in its own LPS, and per X-ray a radiograph, a view in the world's LPS, and a mask: None, or bool
+    (rows, columns), True where pixels may be used."""
 
     ct: Volume
     radiographs: tuple[Radiograph, ...]
     views: tuple[XrayView, ...]
+    masks: tuple[np.ndarray | None, ...]
 
     @property
     def isocenter(self) -> np.ndarray:
@@ -34,6 +38,13 @@ class Inputs:
 
 def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
     """Everything that is registered; InputError says which node cannot be used, and what to do."""
+    inputs = unchecked_inputs(ct_node, xray_nodes)
+    check_hounsfield(inputs.ct, ct_node.GetName())
+    return inputs
+
+
+def unchecked_inputs(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
+    """As `inputs_of`, without looking at every voxel of the CT, which takes a while."""
     if ct_node is None:
         raise InputError("Choose a CT.")
     if not xray_nodes:
@@ -44,11 +55,12 @@ def inputs_of(ct_node: Any | None, xray_nodes: Sequence[Any]) -> Inputs:
             raise InputError(f"{node.GetName()}: this is the CT. Choose an X-ray beside it.")
         if ids.count(node.GetID()) > 1:
             raise InputError(f"{node.GetName()}: this X-ray is chosen twice. Choose each X-ray once.")
-    ct = ct_volume(ct_node)
+    ct = unchecked_ct(ct_node)
     radiographs = tuple(radiograph_of(node) for node in xray_nodes)
     for node in xray_nodes:
         check_geometry(node)
-    return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes))
+    masks = tuple(mask_of(mask_node(node), node) for node in xray_nodes)
+    return Inputs(ct, radiographs, tuple(view_of(node) for node in xray_nodes), masks)
 
 
 def inputs_key(ct_node: Any | None, xray_nodes: Sequence[Any]) -> tuple[Any, ...]:
@@ -60,16 +72,17 @@ def inputs_key(ct_node: Any | None, xray_nodes: Sequence[Any]) -> tuple[Any, ...
             node.GetImageData().GetMTime() if node.GetImageData() is not None else None,
             ijk_to_ras(node).tolist(),
             [node.GetAttribute(name) for name in node.GetAttributeNames() if name.startswith("XrayCTRegistration.")],
-            _parents(node) if node is not ct_node else None,  # above the CT stands the pose
+            _surroundings(node) if node is not ct_node else None,  # above the CT stands the pose
         )
         for node in (ct_node, *xray_nodes)
         if node is not None
     )
 
 
-def _parents(node: Any) -> Any:
+def _surroundings(xray_node: Any) -> Any:
+    """What stands above an X-ray, and what was drawn on it."""
     try:
-        return parent_to_world(node).tolist()
+        return parent_to_world(xray_node).tolist(), drawing_key(mask_node(xray_node), xray_node)
     except InputError as error:
         return str(error)
 

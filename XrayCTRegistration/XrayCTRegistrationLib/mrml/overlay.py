@@ -1,4 +1,7 @@
-"""The green edges as a node: a one-slice volume at the X-ray's detector, shown over the X-ray in a slice view."""
+"""The green edges as a node: lines on the X-ray's detector, thin at whatever resolution a view has.
+
+In 3D they stand on the detector. In slice views they are drawn in the one that shows this X-ray, see `show_edges_in`.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +9,91 @@ from typing import Any
 
 import numpy as np
 
+from ..edge_lines import NO_EDGES, EdgeLines
 from ..geometry import XrayView
-from .frames import RAS_FROM_LPS, vtk_matrix
-from .volumes import voxels, vtk_image
+from .frames import lps_points
 
-_ROLE = "XrayCTRegistration.Overlay"
-_GREEN = "vtkMRMLColorTableNodeGreen"
-_SHOWN_FROM, _FULL_FROM = 60, 110  # of 255: where slice views interpolate, edges fade in between these
+_ROLE = "XrayCTRegistration.Edges"
+_GREEN = (0.1, 0.95, 0.3)
+_WIDTH_IN_3D_PX, _WIDTH_IN_SLICES_PX = 1, 2
+_ASIDE_MM = 0.5  # before and behind the detector: in its plane, lines and image would flicker in 3D
 
 
 def overlay_node(xray_node: Any) -> Any | None:
-    """The overlay that belongs to an X-ray node, if it has one."""
+    """The model of the edges over an X-ray node, if it has one."""
     return xray_node.GetNodeReference(_ROLE)
 
 
-def show_edges(xray_node: Any, mask: np.ndarray, view: XrayView) -> Any:
-    """Show edges, bool (rows, columns), of a view in the world's LPS over an X-ray; returns the overlay's node."""
+def show_edges(xray_node: Any, lines: EdgeLines, view: XrayView) -> Any:
+    """Show edges over an X-ray; returns the node of the model.
+
+    lines: in pixels of a view in the world's LPS, which may have another resolution than the X-ray.
+    """
     node = overlay_node(xray_node) or _added(xray_node)
-    _fill(node, mask.astype(np.uint8) * np.uint8(255))
-    node.SetIJKToRASMatrix(vtk_matrix(RAS_FROM_LPS @ view.pixel_to_world))
+    node.SetAndObservePolyData(_lines_on_detector(lines, view))
     return node
+
+
+def show_edges_in(xray_node: Any, slice_node: Any) -> None:
+    """Draw the edges of an X-ray in a slice view that stands at its detector, and in no other slice view."""
+    display = (overlay_node(xray_node) or _added(xray_node)).GetNthDisplayNode(1)
+    display.SetViewNodeIDs([slice_node.GetID()])
+    display.SetVisibility(True)
 
 
 def clear_edges(xray_node: Any) -> None:
     """Show no edges over an X-ray."""
     node = overlay_node(xray_node)
-    there = voxels(node) if node is not None else None
-    if there is not None and there.any():
-        _fill(node, np.zeros(there.shape[1:], np.uint8))
+    if node is not None and node.GetPolyData() is not None and node.GetPolyData().GetNumberOfPoints():
+        node.SetAndObservePolyData(_polydata(NO_EDGES.points, NO_EDGES.segments))
 
 
-def remove_overlay(xray_node: Any) -> None:
-    """Remove an X-ray's overlay from the scene."""
+def edge_points(xray_node: Any) -> np.ndarray:
+    """(N, 3) points of the edges that are shown over an X-ray, in RAS."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
     node = overlay_node(xray_node)
-    if node is not None:
-        node.GetScene().RemoveNode(node)
+    polydata = node.GetPolyData() if node is not None else None
+    there = polydata is not None and polydata.GetNumberOfPoints()
+    return vtk_to_numpy(polydata.GetPoints().GetData()).astype(np.float64) if there else np.zeros((0, 3))
 
 
-def _fill(node: Any, values: np.ndarray) -> None:
-    """Give the overlay new values (rows, columns)."""
-    there = voxels(node)
-    if there is not None and there.shape == (1, *values.shape):
-        there[0] = values  # in place: no new image, so the slice view only draws it again
-        node.GetImageData().GetPointData().GetScalars().Modified()
-        node.GetImageData().Modified()
-    else:
-        node.SetAndObserveImageData(vtk_image(values[None]))
+def _lines_on_detector(lines: EdgeLines, view: XrayView) -> Any:
+    """The lines twice, just before and just behind the detector, in RAS."""
+    points = view.detector_points(lines.points.astype(np.float64))
+    aside = _ASIDE_MM * view.axes[:, 2]
+    both = np.concatenate([lines.segments, lines.segments + len(points)])
+    return _polydata(lps_points(np.concatenate([points - aside, points + aside])), both)
+
+
+def _polydata(points: np.ndarray, segments: np.ndarray) -> Any:
+    """vtkPolyData of segments between points, which it copies."""
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+
+    corners, cells, polydata = vtk.vtkPoints(), vtk.vtkCellArray(), vtk.vtkPolyData()
+    corners.SetData(numpy_to_vtk(np.ascontiguousarray(points, np.float32).reshape(-1, 3), deep=True))
+    cells.SetData(2, numpy_to_vtkIdTypeArray(np.ascontiguousarray(segments, np.int64).ravel(), deep=True))
+    polydata.SetPoints(corners)
+    polydata.SetLines(cells)
+    return polydata
 
 
 def _added(xray_node: Any) -> Any:
+    """A model without lines, shown in 3D, and in a slice view once there is one for the X-ray."""
     scene = xray_node.GetScene()
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{xray_node.GetName()} edges")
-    node.SetHideFromEditors(True)  # no input to choose
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(_GREEN)
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(0, _FULL_FROM)
-    display.SetThreshold(_SHOWN_FROM, 255)
-    display.SetApplyThreshold(True)
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{xray_node.GetName()} edges")
+    node.SetSelectable(False)  # clicks go through it, to the X-ray
+    for in_slices in (False, True):
+        display = scene.AddNewNodeByClass("vtkMRMLModelDisplayNode")
+        display.SetColor(*_GREEN)
+        display.SetLighting(False)
+        display.SetLineWidth(_WIDTH_IN_3D_PX)
+        display.SetSliceIntersectionThickness(_WIDTH_IN_SLICES_PX)
+        display.SetSliceDisplayModeToProjection()  # lines in the slice's plane do not intersect it
+        display.SetVisibility2D(in_slices)
+        display.SetVisibility3D(not in_slices)
+        display.SetVisibility(not in_slices)
+        node.AddAndObserveDisplayNodeID(display.GetID())
     xray_node.SetNodeReferenceID(_ROLE, node.GetID())
     return node

@@ -56,7 +56,7 @@ def sample_steps(scene: Any) -> Generator[float, None, Sample]:
         yield 0.4 + 0.5 * (number + 1) / len(views)
     nodes = []
     for (name, view), image in zip(views.items(), images):
-        node = add_xray_node(scene, scene.GenerateUniqueName(name), image, view)
+        node = add_xray_node(scene, name, image, view)
         entries = {**_CARM, "primary_angle_deg": _VIEWS[name], "secondary_angle_deg": 0.0}
         set_entries(node, {entry: Entry(value, _ORIGIN) for entry, value in entries.items()})
         nodes.append(node)

@@ -39,6 +39,20 @@ def frames_of(node: Any) -> list[Any]:
     return [sequence.GetNthDataNode(index) for index in range(sequence.GetNumberOfDataNodes())]
 
 
+def add_run(shown: Any, frames: Sequence[Any], name: str) -> Any:
+    """A sequence of image nodes, copied, that a new browser shows in the node `shown`; returns the browser."""
+    scene = shown.GetScene()
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(f"{name} run"))
+    sequence.SetIndexName("frame")
+    sequence.SetIndexUnit("")
+    for number, frame in enumerate(frames, start=1):
+        sequence.SetDataNodeAtValue(frame, str(number))
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"{name} browser"))
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.AddProxyNode(shown, sequence, False)
+    return browser
+
+
 def add_pose_sequence(xray_node: Any, pose_node: Any, poses: Sequence[Pose]) -> Any:
     """A sequence of linear transforms, one per frame of an X-ray's sequence, that its browser shows in the pose node.
 

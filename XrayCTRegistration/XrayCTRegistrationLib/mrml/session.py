@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..frames import FrameState, frame_steps
@@ -35,7 +36,7 @@ class Session:
         frames: Sequence[Sequence[Radiograph]] | None = None,
     ) -> None:
         self.pose_node = pose_node
-        self.start = self.pose = start
+        self.start = self.pose = self._shown = start
         self.settings = settings
         self.is_run = frames is not None
         self.frame, self.frame_count = 0, len(frames) if frames is not None else 1
@@ -84,19 +85,39 @@ class Session:
         self._steps.close()
         return self.pose
 
-    def show(self) -> None:
-        """Let the transform node carry the CT to the best pose so far."""
+    def show(self) -> bool:
+        """Let the transform node carry the CT to the best pose so far; False where it stands there already."""
+        if self._shown is self.pose:
+            return False
         set_pose(self.pose_node, self.pose)
+        self._shown = self.pose
+        return True
 
 
 def _steps(
     inputs: Inputs, frames: Sequence[Sequence[Radiograph]], start: Pose, settings: Settings
 ) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
     if len(frames) > 1:
-        return (yield from frame_steps(inputs.ct, frames, inputs.views, start, settings))
-    steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings)
+        results = yield from frame_steps(inputs.ct, frames, inputs.views, start, settings, inputs.masks)
+        return tuple(no_worse_than_start(result) for result in results)
+    steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings, inputs.masks)
     while True:
         try:
             yield FrameState(0, next(steps), ())
         except StopIteration as end:
-            return (end.value,)
+            return (no_worse_than_start(end.value),)
+
+
+def no_worse_than_start(result: RegistrationResult) -> RegistrationResult:
+    """A result, or its start with low confidence where that is more alike: no good start is lost."""
+    if result.similarity >= result.similarity_before:
+        return result
+    doubt = replace(result.confidence, level="low", reason="nothing more alike than the start was found")
+    return replace(
+        result,
+        pose=result.start,
+        similarity=result.similarity_before,
+        moved_deg=0.0,
+        moved_mm=0.0,
+        confidence=doubt,
+    )

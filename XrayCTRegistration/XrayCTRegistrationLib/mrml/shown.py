@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .display import as_registered_node
 from .models import beam_node, bone_node, show_model
 from .overlay import clear_edges, overlay_node
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A CT or X-ray node, and its overlay, beam and bone; references do not outlive the node, so they are held here."""
+    """A CT or X-ray node, and what shows it: references do not outlive the node, so they are held here."""
 
     owner: Any
     nodes: tuple[Any, ...]
@@ -19,7 +20,7 @@ class Shown:
     @classmethod
     def of(cls, owner: Any) -> Shown:
         """What belongs to a node that is in the scene."""
-        nodes = (overlay_node(owner), beam_node(owner), bone_node(owner))
+        nodes = (as_registered_node(owner), overlay_node(owner), beam_node(owner), bone_node(owner))
         return cls(owner, tuple(node for node in nodes if node is not None))
 
     def hide(self) -> None:

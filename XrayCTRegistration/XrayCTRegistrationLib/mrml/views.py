@@ -1,4 +1,4 @@
-"""Slice views that show X-rays as they are stored, at their detectors, with the edges of the CT over them.
+"""Slice views that show X-rays at their detectors, with the edges of the CT over them.
 
 The views are the module's own, so that the user's Red, Yellow and Green stay as they are.
 """
@@ -12,52 +12,72 @@ import numpy as np
 
 from ..geometry import XrayView, common_isocenter
 from ..io.scene import slice_to_ras
+from .display import as_registered_node, place_like
 from .frames import lps_points, vtk_matrix
-from .overlay import overlay_node
+from .overlay import show_edges_in
 from .xrays import view_of
 
-LAYOUT_OF = {1: 4201, 2: 4202, 3: 4203}  # layout ids by number of X-rays, beyond those of Slicer
-_TAGS = ("Xray1", "Xray2", "Xray3")
-_COLORS = ("#F34A33", "#EDD54C", "#6EB04B")
+_FIRST_LAYOUT = 4200  # layouts of the module, by number of X-rays after this, are beyond those of Slicer
+_PER_COLUMN = 3  # X-rays above each other
+_COLORS = ("#F34A33", "#EDD54C", "#6EB04B", "#5BA4CF", "#C98AD1", "#E8963C")
 _MARGIN = 1.04  # of the image, around it
 _ASIDE, _ABOVE, _REACH = 0.9, 0.45, 2.1  # of the camera
 
 
-def add_layouts(layout_node: Any) -> None:
-    """Make the module's layouts known: X-rays on the left, the 3D view on the right."""
-    for count, layout in LAYOUT_OF.items():
-        if not layout_node.IsLayoutDescription(layout):
-            layout_node.AddLayoutDescription(layout, _layout(count))
+def layout_for(layout_node: Any, count: int) -> int:
+    """The id of the module's layout for so many X-rays, made known: X-rays on the left, the 3D view on the right."""
+    layout = _FIRST_LAYOUT + count
+    if not layout_node.IsLayoutDescription(layout):
+        layout_node.AddLayoutDescription(layout, _layout(count))
+    return layout
 
 
-def show_xrays(scene: Any, xray_nodes: Sequence[Any]) -> None:
-    """Show each X-ray in its slice view, with its overlay, and in the 3D view at its detector.
+def show_xrays(scene: Any, xray_nodes: Sequence[Any], as_stored: bool = False) -> None:
+    """Show each X-ray in its slice view, with its edges, and in the 3D view at its detector.
 
-    Views that the current layout does not have are left out.
+    as_stored: show the pixels as they are stored, not what `display.show_as_registered` made of them. Views that the
+    current layout does not have are left out.
     """
-    for tag, node in zip(_TAGS, xray_nodes):
-        slice_node = scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
-        composite = scene.GetSingletonNode(tag, "vtkMRMLSliceCompositeNode")
-        if slice_node is None or composite is None:
-            continue
-        show_overlay(composite, node)
+    for slice_node, composite, node in _views_of(scene, xray_nodes):
+        _show_image(composite, node, as_stored)
+        show_edges_in(node, slice_node)
         _stand_at_detector(slice_node, view_of(node))
 
 
-def show_overlays(scene: Any, xray_nodes: Sequence[Any]) -> None:
-    """Show overlays that were made since `show_xrays`; the views stay where the user moved them."""
-    for tag, node in zip(_TAGS, xray_nodes):
-        composite = scene.GetSingletonNode(tag, "vtkMRMLSliceCompositeNode")
-        if composite is not None and composite.GetBackgroundVolumeID() == node.GetID():
-            show_overlay(composite, node)
+def show_images(scene: Any, xray_nodes: Sequence[Any], as_stored: bool = False) -> None:
+    """Change between pixels as stored and as registered; the views stay where the user moved them."""
+    for _, composite, node in _views_of(scene, xray_nodes):
+        _show_image(composite, node, as_stored)
 
 
-def show_overlay(composite: Any, xray_node: Any) -> None:
-    """An X-ray as the background of a slice view, its overlay as the foreground."""
-    overlay = overlay_node(xray_node)
-    composite.SetBackgroundVolumeID(xray_node.GetID())
-    composite.SetForegroundVolumeID(overlay.GetID() if overlay is not None else None)
-    composite.SetForegroundOpacity(1.0)
+def fit_views(scene: Any, xray_nodes: Sequence[Any]) -> None:
+    """Let each X-ray fill its slice view again, upright."""
+    for slice_node, _, node in _views_of(scene, xray_nodes):
+        _stand_at_detector(slice_node, view_of(node))
+
+
+def _views_of(scene: Any, xray_nodes: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
+    """Slice node, composite node and X-ray node of every X-ray that has a view."""
+    views = []
+    for number, node in enumerate(xray_nodes, start=1):
+        slice_node = scene.GetSingletonNode(_tag(number), "vtkMRMLSliceNode")
+        composite = scene.GetSingletonNode(_tag(number), "vtkMRMLSliceCompositeNode")
+        if slice_node is not None and composite is not None:
+            views.append((slice_node, composite, node))
+    return views
+
+
+def _tag(number: int) -> str:
+    return f"Xray{number}"
+
+
+def _show_image(composite: Any, xray_node: Any, as_stored: bool) -> None:
+    shown = None if as_stored else as_registered_node(xray_node)
+    if shown is not None:
+        place_like(shown, xray_node)
+    composite.SetDoPropagateVolumeSelection(False)  # a volume that is loaded later does not take the X-ray's place
+    composite.SetBackgroundVolumeID((shown or xray_node).GetID())
+    composite.SetForegroundVolumeID(None)
     composite.SetLabelVolumeID(None)
 
 
@@ -90,16 +110,23 @@ def look_over_sources(camera_node: Any, views: Sequence[XrayView]) -> None:
 
 
 def _layout(count: int) -> str:
-    slices = "".join(
-        f'<item splitSize="500"><view class="vtkMRMLSliceNode" singletontag="{tag}">'
-        '<property name="orientation" action="default">Axial</property>'
-        f'<property name="viewlabel" action="default">X{number}</property>'
-        f'<property name="viewcolor" action="default">{color}</property></view></item>'
-        for number, (tag, color) in enumerate(zip(_TAGS[:count], _COLORS), start=1)
-    )
+    numbers = range(1, count + 1)
+    columns = [numbers[first : first + _PER_COLUMN] for first in range(0, count, _PER_COLUMN)]
+    xrays = "".join(f"<item>{_stacked(column)}</item>" for column in columns)
     return (
         '<layout type="horizontal" split="true">'
-        f'<item splitSize="500"><layout type="vertical" split="true">{slices}</layout></item>'
+        f'<item splitSize="500"><layout type="horizontal" split="true">{xrays}</layout></item>'
         '<item splitSize="500"><view class="vtkMRMLViewNode" singletontag="1">'
         '<property name="viewlabel" action="default">1</property></view></item></layout>'
     )
+
+
+def _stacked(numbers: Sequence[int]) -> str:
+    slices = "".join(
+        f'<item splitSize="500"><view class="vtkMRMLSliceNode" singletontag="{_tag(number)}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">X{number}</property>'
+        f'<property name="viewcolor" action="default">{_COLORS[(number - 1) % len(_COLORS)]}</property></view></item>'
+        for number in numbers
+    )
+    return f'<layout type="vertical" split="true">{slices}</layout>'

@@ -15,9 +15,17 @@ _LEAST_SLICES = 4  # fewer are no CT: a DRR of them says nothing about depth
 
 
 def ct_volume(node: Any) -> Volume:
+    """As `unchecked_ct`, every voxel looked at: InputError unless they can be Hounsfield units."""
+    volume = unchecked_ct(node)
+    check_hounsfield(volume, node.GetName())
+    return volume
+
+
+def unchecked_ct(node: Any) -> Volume:
     """The volume of a CT node in its own LPS, before any parent transform: those are the pose.
 
-    The array is the node's own memory where its type allows. Raises InputError that names the node.
+    The array is the node's own memory where its type allows. Raises InputError that names the node, in no time: what
+    the voxels hold is left to be looked at.
     """
     where = node.GetName()
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
@@ -31,11 +39,9 @@ def ct_volume(node: Any) -> Volume:
         size = " x ".join(str(length) for length in array.shape[::-1])
         raise InputError(f"{where}: the volume has {size} voxels. Choose a CT, not a single image.")
     try:
-        volume = Volume(array, RAS_FROM_LPS @ ijk_to_ras(node))
+        return Volume(array, RAS_FROM_LPS @ ijk_to_ras(node))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    check_hounsfield(volume, where)
-    return volume
 
 
 def voxels(node: Any) -> np.ndarray | None:

@@ -8,6 +8,7 @@ saved with the scene.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ import numpy as np
 from ..errors import InputError
 from ..geometry import XrayView
 from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
-from ..xray import Radiograph
+from ..xray import Polarity, Radiograph
 from .frames import RAS_FROM_LPS, ijk_to_ras, lps_points, parent_to_world, vtk_matrix
 from .sequences import frames_of
 from .volumes import fill_volume, voxels
+
+_POLARITY, _LOGARITHMIC = "XrayCTRegistration.Polarity", "XrayCTRegistration.Logarithmic"
+_FILE = "XrayCTRegistration.File"
+_STORED_PERCENTS = (0.5, 99.5)  # of the pixels, that the window of stored pixels spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +42,8 @@ def xray_of(node: Any) -> Xray:
 def radiograph_of(node: Any) -> Radiograph:
     """The pixels of an X-ray node as they are stored, float32.
 
-    Colours are taken as grey where they are all alike. Polarity is left open: what Slicer's readers did to the values
-    is not known, so DICOM tags say nothing of them.
+    Colours are taken as grey where they are all alike. Polarity is known of files that `loading` read; what Slicer's
+    own readers did to the values is not known, so DICOM tags say nothing of them.
     """
     where = node.GetName()
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
@@ -48,20 +53,49 @@ def radiograph_of(node: Any) -> Radiograph:
         raise InputError(f"{where}: the image is empty. Load it again.")
     if array.shape[0] != 1:
         raise InputError(
-            f"{where}: the volume has {array.shape[0]} slices, an X-ray has one. Choose a single image; a run "
-            "of frames is loaded as a sequence."
+            f"{where}: the volume has {array.shape[0]} slices, an X-ray has one. Split it into single images, or "
+            "make it a run of frames."
         )
-    pixels = array[0]
-    if pixels.ndim == 3:
-        if not all((pixels[..., k] == pixels[..., 0]).all() for k in range(min(3, pixels.shape[2]))):
-            raise InputError(f"{where}: the image has colours. Save the X-ray as grey values, without annotations.")
-        pixels = pixels[..., 0]
-    pixels = pixels.astype(np.float32)
+    pixels = grey(array[0], where).astype(np.float32)
     if not np.isfinite(pixels).all():
         raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
     if pixels.min() == pixels.max():
         raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
-    return Radiograph(pixels, where)
+    polarity = node.GetAttribute(_POLARITY)
+    return Radiograph(pixels, where, Polarity(polarity) if polarity else None, node.GetAttribute(_LOGARITHMIC) == "1")
+
+
+def grey(pixels: np.ndarray, where: str) -> np.ndarray:
+    """Pixels (rows, columns) of an image (rows, columns) or (rows, columns, colours) whose colours are all alike."""
+    if pixels.ndim == 2:
+        return pixels
+    if not all((pixels[..., k] == pixels[..., 0]).all() for k in range(min(3, pixels.shape[2]))):
+        raise InputError(f"{where}: the image has colours. Save the X-ray as grey values, without annotations.")
+    return pixels[..., 0]
+
+
+def keep_kind(node: Any, radiograph: Radiograph) -> None:
+    """Remember, with an X-ray node, the polarity of its pixels and whether they are logarithmic."""
+    node.SetAttribute(_POLARITY, radiograph.polarity.value if radiograph.polarity else None)
+    node.SetAttribute(_LOGARITHMIC, "1" if radiograph.logarithmic else None)
+
+
+def copy_kind(source: Any, target: Any) -> None:
+    """Remember of the pixels of one X-ray node what is known of those of another."""
+    for name in (_POLARITY, _LOGARITHMIC):
+        target.SetAttribute(name, source.GetAttribute(name))
+
+
+def keep_file(node: Any, path: Path | None) -> None:
+    """Remember, with an X-ray node, the file that it was read from."""
+    node.SetAttribute(_FILE, None if path is None else str(path))
+
+
+def file_of(node: Any) -> Path | None:
+    """The file that an X-ray node was read from, by `loading` or by Slicer's own reader."""
+    storage = node.GetStorageNode()
+    name = node.GetAttribute(_FILE) or (storage.GetFileName() if storage is not None else None)
+    return Path(name) if name else None
 
 
 def size_px(node: Any) -> tuple[int, int]:
@@ -131,12 +165,21 @@ def forget_geometry(node: Any) -> None:
 
 def add_xray_node(scene: Any, name: str, pixels: np.ndarray, view: XrayView) -> Any:
     """A new X-ray node with pixels (rows, columns), standing at its detector."""
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    fill_volume(node, pixels[None], view.pixel_to_world)
+    node = add_image_node(scene, name, pixels[None])
     place_at_detector(node, view)
+    return node
+
+
+def add_image_node(scene: Any, name: str, frames: np.ndarray, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> Any:
+    """A new node of a free name with pixels (frames, rows, columns), nowhere yet.
+
+    spacing_mm: between columns and between rows.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    fill_volume(node, frames, np.diag([*spacing_mm, 1.0, 1.0]))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    low, high = np.percentile(pixels, (0.5, 99.5))
+    low, high = np.percentile(frames, _STORED_PERCENTS)
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(float(low), float(high))
     return node

@@ -15,9 +15,14 @@ class Method(Enum):
     LEARNED = "learned"
     LEARNED_CMAES = "learned+cmaes"
 
+    @property
+    def searches(self) -> bool:
+        """Whether it begins with a search, whose range can be chosen."""
+        return self in (Method.AUTO, Method.SEARCH)
+
     def label(self) -> str:
         return {
-            Method.AUTO: _("Automatic: search from afar, then refine"),
+            Method.AUTO: _("Automatic: search, then refine"),
             Method.SEARCH: _("Search only"),
             Method.CMAES: _("CMA-ES nearby, then refine"),
             Method.GRADIENT: _("Refine a start that is close"),
@@ -52,11 +57,39 @@ class BonePolarity(Enum):
         }[self]
 
 
-class SearchScope(Enum):
-    """Values are those of `Settings.search`, as (rotation_deg, depth_mm, in_plane_mm)."""
+NEAR, WIDE = (8.0, 15.0, 20.0), (25.0, 70.0, 70.0)  # rotation_deg, depth_mm, in_plane_mm, as the library's ranges
 
-    WIDE = (25.0, 70.0, 70.0)
-    NEAR = (8.0, 15.0, 20.0)
+
+class SearchScope(Enum):
+    """How far from the pose the search looks."""
+
+    AUTO = "auto"
+    NEAR = "near"
+    WIDE = "wide"
 
     def label(self) -> str:
-        return {SearchScope.WIDE: _("Wide"), SearchScope.NEAR: _("Near the initial pose")}[self]
+        return {
+            SearchScope.AUTO: _("Automatic"),
+            SearchScope.NEAR: _("Near the pose"),
+            SearchScope.WIDE: _("Far around the pose"),
+        }[self]
+
+    def is_near(self, untouched: bool) -> bool:
+        """Whether it means the near range. untouched: whether nobody has placed the CT."""
+        return self is SearchScope.NEAR or (self is SearchScope.AUTO and not untouched)
+
+    def words(self, method: Method, untouched: bool) -> str:
+        """What will happen, for people."""
+        if method is Method.CMAES:
+            return _("Looks some 20 mm around the pose as it stands.")
+        if not method.searches:
+            return _("Begins at the pose as it stands, without a search.")
+        turn_deg, shift_mm, _in_plane = NEAR if self.is_near(untouched) else WIDE
+        reach = _("about {turn:.0f}\u00b0 and {shift:.0f} mm").format(turn=turn_deg, shift=shift_mm)
+        if self is SearchScope.AUTO and untouched:
+            return _("Nobody has placed the CT: searches far, {reach}.").format(reach=reach)
+        if self is SearchScope.AUTO:
+            return _("The CT was placed: searches near that pose, {reach}.").format(reach=reach)
+        if self is SearchScope.NEAR:
+            return _("Searches near the pose, {reach}.").format(reach=reach)
+        return _("Searches far around the pose, {reach}.").format(reach=reach)

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.dicom import dicom_entries
 from ..mrml.geometry import (
     check_geometry,
     entries_of,
     fill_in_typical_values,
     is_parametric,
-    is_started,
     read_geometry,
     set_entry,
-    start_geometry,
 )
-from ..mrml.models import show_beam
-from ..mrml.xrays import has_geometry, is_single_image, view_of
+from ..mrml.xrays import is_single_image
 from .messages import show_message, told_to_people
-
-if TYPE_CHECKING:
-    from .panel import Panel
+from .selection import Change, Selection, begin_geometry
+from .widgets import set_quietly
+from .xray_table import CurrentXray
 
 # Widget names without their endings, and the entry, or the entry and the place in it, that each shows.
 _FIELDS = {
@@ -45,39 +42,27 @@ _PROJECTIONS = ("PA", "AP", "LAT")
 class GeometrySection:
     """Shows and edits the geometry of the X-ray that is chosen in the combo box."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-        ui = self._ui = panel.ui
+    def __init__(self, selection: Selection, ui: Any) -> None:
+        self._selection, self._ui = selection, ui
+        self._view = CurrentXray(selection, ui.geometryViewComboBox)
+        self._file_problem = ""  # of the C-arm file that was chosen last
         for name in (_("PA"), _("AP"), _("Lateral")):
             ui.projectionComboBox.addItem(name)
         for field in _FIELDS:
             spin_box = getattr(ui, f"{field}SpinBox")
             spin_box.connect("valueChanged(double)", lambda value, field=field: self._on_value(field, value))
         ui.projectionComboBox.connect("currentIndexChanged(int)", self._on_projection)
-        ui.geometryViewComboBox.connect("currentIndexChanged(int)", lambda index: self.update())
         ui.carmPathLineEdit.connect("currentPathChanged(QString)", self._on_file)
         ui.readDicomButton.connect("clicked()", self._on_read_dicom)
         ui.typicalGeometryButton.connect("clicked()", self._on_typical)
-
-    @property
-    def node(self) -> Any | None:
-        """The X-ray whose geometry is shown."""
-        xrays, index = self._panel.xrays(), self._ui.geometryViewComboBox.currentIndex
-        return xrays[index] if 0 <= index < len(xrays) else None
-
-    def start(self) -> None:
-        """Begin the geometry of X-rays that have none with what their DICOM tags say."""
-        for node in self._panel.xrays():
-            if not is_started(node) and is_single_image(node):
-                self._start(node)
+        selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
         """Show what the scene holds."""
-        self._update_views()
-        ui, node = self._ui, self.node
+        ui, node = self._ui, self._selection.current_xray
         with_image = node is not None and is_single_image(node)
         entries = entries_of(node) if with_image else {}
-        idle = not self._panel.registering
+        idle = not self._selection.running
         editable = with_image and idle and is_parametric(node)
         for field, (name, place) in _FIELDS.items():
             spin_box, label = getattr(ui, f"{field}SpinBox"), getattr(ui, f"{field}OriginLabel")
@@ -94,48 +79,27 @@ class GeometrySection:
             button.enabled = with_image and idle
         show_message(ui.geometryMessageLabel, self._problem(node) if with_image else "")
 
-    def show_beams(self) -> None:
-        """Draw source and beam of every X-ray whose geometry is known."""
-        for node in self._panel.xrays():
-            if has_geometry(node):
-                show_beam(node, view_of(node))
-
     def _problem(self, node: Any) -> str:
         try:
             check_geometry(node)
         except InputError as error:
             return str(error)
+        if self._file_problem:
+            return self._file_problem
         return "" if is_parametric(node) else _("A calibrated view: it can be replaced, not edited.")
-
-    def _update_views(self) -> None:
-        combo_box, names = self._ui.geometryViewComboBox, [node.GetName() for node in self._panel.xrays()]
-        if [combo_box.itemText(index) for index in range(combo_box.count)] == names:
-            return
-        chosen = max(combo_box.currentIndex, 0)
-        was = combo_box.blockSignals(True)
-        combo_box.clear()
-        for name in names:
-            combo_box.addItem(name)
-        combo_box.currentIndex = min(chosen, len(names) - 1)
-        combo_box.blockSignals(was)
-
-    def _start(self, node: Any) -> None:
-        with told_to_people():
-            try:
-                entries = dicom_entries(node, getattr(slicer, "dicomDatabase", None))
-            except InputError:
-                start_geometry(node, {})
-                raise
-            start_geometry(node, entries)
 
     def _change(self, change: Callable[[], None]) -> None:
         """Change the geometry, and show what became of it, the problem too."""
-        with contextlib.suppress(InputError):  # it stands in the section's message, see `_problem`
+        self._file_problem = ""
+        with (
+            contextlib.suppress(InputError),
+            slicer.util.NodeModify(self._selection.current_xray),
+        ):  # told of by `_problem`
             change()
-        self._panel.geometry_changed()
+        self._selection.update()
 
     def _on_value(self, field: str, value: float) -> None:
-        node, (name, place) = self.node, _FIELDS[field]
+        node, (name, place) = self._selection.current_xray, _FIELDS[field]
         if node is None:
             return
         if place is None:
@@ -147,26 +111,27 @@ class GeometrySection:
         self._change(lambda: set_entry(node, name, both))
 
     def _on_projection(self, index: int) -> None:
-        if self.node is not None:
-            self._change(lambda: set_entry(self.node, "view", _PROJECTIONS[index]))
+        if self._selection.current_xray is not None:
+            self._change(lambda: set_entry(self._selection.current_xray, "view", _PROJECTIONS[index]))
 
     def _on_typical(self) -> None:
-        self._change(lambda: fill_in_typical_values(self.node))
+        self._change(lambda: fill_in_typical_values(self._selection.current_xray))
 
     def _on_read_dicom(self) -> None:
-        self._start(self.node)
-        self._panel.geometry_changed()
+        with told_to_people(), slicer.util.NodeModify(self._selection.current_xray):
+            begin_geometry(self._selection.current_xray)
+        self._selection.update()
 
     def _on_file(self, path: str) -> None:
-        if not path or self.node is None:
+        """Called with every letter that is typed: what is no file yet is left alone."""
+        node = self._selection.current_xray
+        if node is None or not Path(path).is_file():
             return
+        self._file_problem = ""
         with told_to_people():
-            read_geometry(self.node, path)
-        self._panel.geometry_changed()
-
-
-def set_quietly(widget: Any, name: str, value: Any) -> None:
-    """Set a property without the signal that would take it for the user's."""
-    was = widget.blockSignals(True)
-    setattr(widget, name, value)
-    widget.blockSignals(was)
+            try:
+                with slicer.util.NodeModify(node):
+                    read_geometry(node, path)
+            except InputError as error:
+                self._file_problem = str(error)
+        self._selection.update()

@@ -1,67 +1,133 @@
-"""1 Images: the sample, and the views that the chosen X-rays are shown in."""
+"""1 Images: a CT and any number of X-rays, loaded from files, from the scene, or made up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..mrml.views import LAYOUT_OF, add_layouts, look_over_sources, show_xrays
+from ..mrml.chosen import choose_mask, mask_node
+from ..mrml.geometry import read_geometry
+from ..mrml.loading import LoadedXrays, is_xray_file, load_xrays, split_stack, stack_as_run
+from ..mrml.masks import Drawn, meaning_of, set_meaning
+from ..mrml.xrays import is_single_image
 from . import dependencies
+from .drops import Drops
 from .messages import show_message, told_to_people
+from .scene_display import SceneDisplay
+from .selection import Change, Selection
+from .widgets import set_node_quietly, set_quietly
+from .xray_table import XrayTable
 
-if TYPE_CHECKING:
-    from .panel import Panel
+_FILES = "*.png *.tif *.tiff *.jpg *.jpeg *.bmp *.dcm *.nrrd *.nhdr *.mha *.mhd *.nii *.nii.gz"
 
-_UNTIL_LAID_OUT_MS = 100
+_MEANINGS = (Drawn.LEFT_OUT, Drawn.KEPT)
 
 
 class ImagesSection:
-    """Loads the sample and shows the X-rays."""
+    """Chooses images."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-        ui = self._ui = panel.ui
-        self._laid_out = qt.QTimer()  # views get their size only when the layout has changed
-        self._laid_out.setSingleShot(True)
-        self._laid_out.setInterval(_UNTIL_LAID_OUT_MS)
-        self._laid_out.connect("timeout()", self._stand_views)
+    def __init__(self, selection: Selection, display: SceneDisplay, ui: Any, requirements: str | Path) -> None:
+        self._selection, self._ui, self._requirements = selection, ui, requirements
+        self._table = XrayTable(selection, ui.xrayTable)
+        self._drops = Drops(ui.XrayCTRegistration, self._wants, self.take_files)
+        ui.addXraySelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_add)
+        ui.maskSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_mask)
+        ui.maskMeaningComboBox.connect("currentIndexChanged(int)", self._on_meaning)
+        ui.loadXrayButton.connect("clicked()", self._on_load)
         ui.loadSampleButton.connect("clicked()", self._on_load_sample)
-        ui.showViewsButton.connect("clicked()", self.show_views)
+        ui.showViewsButton.connect("clicked()", display.show_views)
+        ui.splitStackButton.connect("clicked()", lambda: self._replace_stack(self._split))
+        ui.stackAsRunButton.connect("clicked()", lambda: self._replace_stack(self._as_run))
+        selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
-        """Enable what can be done."""
-        running = self._panel.registering
-        for name in ("ctSelector", "xray1Selector", "xray2Selector", "xray3Selector", "loadSampleButton"):
-            getattr(self._ui, name).enabled = not running
-        self._ui.showViewsButton.enabled = self._panel.inputs is not None
+        """Show what is chosen, and enable what can be done."""
+        ui, selection = self._ui, self._selection
+        idle, xray = not selection.running, selection.current_xray
+        for name in ("ctSelector", "addXraySelector", "loadXrayButton", "loadSampleButton"):
+            getattr(ui, name).enabled = idle
+        ui.showViewsButton.enabled = selection.inputs is not None
+        ui.maskSelector.enabled = idle and xray is not None
+        mask = mask_node(xray) if xray is not None else None
+        set_node_quietly(ui.maskSelector, mask)
+        ui.maskMeaningComboBox.enabled = idle and mask is not None
+        set_quietly(ui.maskMeaningComboBox, "currentIndex", _MEANINGS.index(meaning_of(mask)) if mask else 0)
+        is_stack = xray is not None and xray.GetImageData() is not None and not is_single_image(xray)
+        for button in (ui.splitStackButton, ui.stackAsRunButton):
+            button.setVisible(idle and is_stack)
 
-    def show_views(self) -> None:
-        """Change to the layout for so many X-rays, and show them; nothing happens without a main window."""
-        xrays, manager = self._panel.xrays(), slicer.app.layoutManager()
-        if not xrays or manager is None:
+    def take_files(self, paths: Sequence[str | Path]) -> None:
+        """Load X-ray files and choose them, and read C-arm files for the current X-ray; what is wrong is told below."""
+        images = [path for path in map(Path, paths) if path.suffix.lower() != ".json"]
+        carms = [path for path in map(Path, paths) if path.suffix.lower() == ".json"]
+        with told_to_people():
+            if images:
+                self._choose_loaded(load_xrays(slicer.mrmlScene, images))
+            for carm in carms:
+                self._read_carm(carm)
+
+    def _wants(self, path: Path) -> bool:
+        if self._selection.parameters is None or self._selection.running:
+            return False
+        return is_xray_file(path) or (path.suffix.lower() == ".json" and self._selection.current_xray is not None)
+
+    def _read_carm(self, path: Path) -> None:
+        if self._selection.current_xray is None:
+            raise InputError(_("{name}: choose the X-ray that this geometry is of first.").format(name=path.name))
+        with slicer.util.NodeModify(self._selection.current_xray):
+            read_geometry(self._selection.current_xray, path)
+        self._selection.update()
+
+    def _choose_loaded(self, loaded: LoadedXrays, instead_of: Any | None = None) -> None:
+        """Choose X-rays that were loaded, and say what was wrong with others."""
+        kept = [node for node in self._selection.xray_nodes if node is not instead_of]
+        if loaded.nodes:
+            self._selection.choose_xrays([*kept, *loaded.nodes])
+            self._selection.make_current(len(kept))
+        show_message(self._ui.imagesMessageLabel, "\n".join(loaded.problems))
+
+    def _replace_stack(self, replaced: Any) -> None:
+        with told_to_people():
+            stack = self._selection.current_xray
+            self._choose_loaded(replaced(stack), instead_of=stack)
+
+    def _split(self, stack: Any) -> LoadedXrays:
+        return split_stack(stack)
+
+    def _as_run(self, stack: Any) -> LoadedXrays:
+        return LoadedXrays((stack_as_run(stack),), ())
+
+    def _on_add(self, node: Any) -> None:
+        if node is None or self._selection.parameters is None:
             return
-        add_layouts(manager.layoutLogic().GetLayoutNode())
-        manager.setLayout(LAYOUT_OF[len(xrays)])
-        self._stand_views()
-        self._laid_out.start()
+        nodes = self._selection.xray_nodes
+        self._selection.choose_xrays([*nodes, node])
+        self._selection.make_current(self._selection.xray_nodes.index(node))
+        set_node_quietly(self._ui.addXraySelector, None)  # ready for the next one
 
-    def stop(self) -> None:
-        """Show nothing more."""
-        self._laid_out.stop()
+    def _on_mask(self, node: Any) -> None:
+        if self._selection.current_xray is not None:
+            choose_mask(self._selection.current_xray, node)
+            self._selection.update()
 
-    def _stand_views(self) -> None:
-        if self._panel.inputs is None:
-            return
-        show_xrays(slicer.mrmlScene, self._panel.xrays())
-        manager = slicer.app.layoutManager()
-        if manager is not None and manager.threeDViewCount:
-            view_node = manager.threeDWidget(0).mrmlViewNode()
-            camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view_node)
-            look_over_sources(camera, self._panel.inputs.views)
+    def _on_meaning(self, index: int) -> None:
+        mask = mask_node(self._selection.current_xray) if self._selection.current_xray is not None else None
+        if mask is not None:
+            set_meaning(mask, _MEANINGS[index])
+            self._selection.update()
+
+    def _on_load(self) -> None:
+        title = _("Load X-ray images")
+        filters = _("X-ray images ({patterns})").format(patterns=_FILES) + ";;" + _("All files (*)")
+        paths = qt.QFileDialog.getOpenFileNames(self._ui.loadXrayButton.window(), title, "", filters)
+        if paths:
+            self.take_files(paths)
 
     def _on_load_sample(self) -> None:
         with told_to_people():
@@ -69,8 +135,8 @@ class ImagesSection:
 
     def _load_sample(self) -> None:
         """Make the sample's nodes and choose them, with the progress shown between its parts."""
-        panel, ui = self._panel, self._ui
-        dependencies.ensure(panel.requirements)
+        ui = self._ui
+        dependencies.ensure(self._requirements)
         from ..mrml.sample import sample_steps
 
         ui.loadSampleButton.enabled = False
@@ -89,6 +155,6 @@ class ImagesSection:
         finally:
             show_message(ui.imagesMessageLabel, "")
             ui.loadSampleButton.enabled = True
-        if panel.parameters is None:  # the scene was closed meanwhile
+        if self._selection.parameters is None:  # the scene was closed meanwhile
             raise InputError(_("The scene was closed while the sample was made. Load it again."))
-        panel.choose(sample.ct_node, sample.xray_nodes)
+        self._selection.choose(sample.ct_node, sample.xray_nodes)

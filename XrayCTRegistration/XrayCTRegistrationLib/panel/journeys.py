@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..mrml.overlay import overlay_node
+from ..mrml.frames import lps_points
+from ..mrml.overlay import edge_points
 from ..mrml.poses import place_of, pose_of
 from ..mrml.results import kept_result
-from ..mrml.volumes import fill_volume, voxels
+from ..mrml.volumes import fill_volume
 from ..mrml.xrays import view_of
 from . import dependencies
 from .choices import Method
@@ -35,9 +36,10 @@ class Journeys(unittest.TestCase):
         self.widget = slicer.util.getModuleWidget("XrayCTRegistration")
         self.widget.enter()
         self.panel, self.ui = self.widget.panel, self.widget.ui
+        self.selection = self.panel.selection
 
     def tearDown(self) -> None:
-        self.panel.register_section.abandon()
+        self.panel.runner.abandon()
         slicer.mrmlScene.Clear()
 
     def test_nothing_chosen(self) -> None:
@@ -48,15 +50,15 @@ class Journeys(unittest.TestCase):
     def test_sample_is_registered(self) -> None:
         """The sample, registered, lands on its X-rays; the figures of the result say so."""
         self._load_sample()
-        before = self.panel.pose
+        before = self.selection.pose
         self._register()
-        result = kept_result(self.panel.pose_node)
+        result = kept_result(self.selection.pose_node)
         self.assertEqual(result.confidence, "high")
         self.assertGreater(result.similarity, result.similarity_before)
-        self.assertAlmostEqual(result.moved_mm, self._shift_mm(before, self.panel.pose), places=3)
+        self.assertAlmostEqual(result.moved_mm, self._shift_mm(before, self.selection.pose), places=3)
         self.assertIn("High", self.ui.confidenceLabel.text)
         # The sample's pose is written in mrml.sample: 14 mm to the left, 10 mm forward, 18 mm down.
-        place = place_of(self.panel.pose, self.panel.inputs.ct.center, self.panel.inputs.isocenter)
+        place = place_of(self.selection.pose, self.selection.inputs.ct.center, self.selection.inputs.isocenter)
         np.testing.assert_allclose(place.shift_mm, (14, -10, -18), atol=_ONE_PIXEL_MM)
 
     def test_initial_pose(self) -> None:
@@ -64,7 +66,7 @@ class Journeys(unittest.TestCase):
         self._load_sample()
         self.ui.shiftLeftSlider.value = 25
         self.ui.turnSuperiorSlider.value = -30
-        place = place_of(self.panel.pose, self.panel.inputs.ct.center, self.panel.inputs.isocenter)
+        place = place_of(self.selection.pose, self.selection.inputs.ct.center, self.selection.inputs.isocenter)
         np.testing.assert_allclose(place.shift_mm, (25, 0, 0), atol=1e-6)
         np.testing.assert_allclose(place.turn_deg, (0, 0, -30), atol=1e-6)
         self.ui.presetAnglesButton.click()
@@ -75,47 +77,48 @@ class Journeys(unittest.TestCase):
     def test_edges_follow_the_ct(self) -> None:
         """The overlay changes as the CT moves, by whatever moves it, and stands at the detector."""
         self._load_sample()
-        xray = self.panel.xrays()[0]
-        self._until(lambda: overlay_node(xray) is not None and voxels(overlay_node(xray)).any())
-        before = voxels(overlay_node(xray)).copy()
+        xray = self.selection.xray_nodes[0]
+        self._until(lambda: len(edge_points(xray)) > 0)
+        before = edge_points(xray)
         self.ui.shiftSuperiorSlider.value = 20
-        self._until(lambda: not np.array_equal(before, voxels(overlay_node(xray))))
-        overlay_corners, xray_corners = self._corners_ras(overlay_node(xray)), self._corners_ras(xray)
-        np.testing.assert_allclose(overlay_corners, xray_corners, atol=1e-6)
+        self._until(lambda: not np.array_equal(before, edge_points(xray)))
+        view = view_of(xray)
+        depths = (lps_points(edge_points(xray)) - view.source) @ view.axes[:, 2]
+        np.testing.assert_allclose(depths, view.source_to_detector_mm, atol=1.0)  # just before and behind it
 
     def test_undo_and_redo(self) -> None:
         """Undo leads back to the pose before the registration, Redo to its result; the start can be restored."""
         self._load_sample()
-        before = self.panel.pose
+        before = self.selection.pose
         self._register(Method.GRADIENT)  # the quickest; any change of the pose will do
-        after = self.panel.pose
+        after = self.selection.pose
         self.ui.undoButton.click()
-        self._assert_same(self.panel.pose, before)
+        self._assert_same(self.selection.pose, before)
         self.ui.redoButton.click()
-        self._assert_same(self.panel.pose, after)
+        self._assert_same(self.selection.pose, after)
         self.ui.restoreInitialPoseButton.click()
-        self._assert_same(self.panel.pose, before)
+        self._assert_same(self.selection.pose, before)
 
     def test_cancel_keeps_the_best_pose(self) -> None:
         """Cancel ends the registration at once, and the CT stands at the best pose so far."""
         self._load_sample()
         self.ui.registerButton.click()
-        session = self.panel.register_section.session
+        session = self.panel.runner.session
         self._until(lambda: session.state is not None and session.state.similarity > 0)
         self.assertEqual(self.ui.registerButton.text, "Cancel")
         self.ui.registerButton.click()
-        self.assertFalse(self.panel.registering)
-        self._assert_same(self.panel.pose, session.pose)
+        self.assertFalse(self.selection.running)
+        self._assert_same(self.selection.pose, session.pose)
         self.assertTrue(self.ui.registerButton.enabled)
 
     def test_an_input_is_deleted_meanwhile(self) -> None:
         """Deleting the CT while registering ends the registration without an error."""
         self._load_sample()
         self.ui.registerButton.click()
-        pose_node = self.panel.pose_node
-        self._until(lambda: self.panel.register_section.session.state is not None)
-        slicer.mrmlScene.RemoveNode(self.panel.ct_node)
-        self._until(lambda: not self.panel.registering)
+        pose_node = self.selection.pose_node
+        self._until(lambda: self.panel.runner.session.state is not None)
+        slicer.mrmlScene.RemoveNode(self.selection.ct_node)
+        self._until(lambda: not self.selection.running)
         self.assertIsNotNone(pose_node.GetScene())
         self.assertFalse(self.ui.registerButton.enabled)
 
@@ -123,9 +126,9 @@ class Journeys(unittest.TestCase):
         """Closing the scene while registering leaves an empty panel that can be used again."""
         self._load_sample()
         self.ui.registerButton.click()
-        self._until(lambda: self.panel.register_section.session.state is not None)
+        self._until(lambda: self.panel.runner.session.state is not None)
         slicer.mrmlScene.Clear()
-        self.assertFalse(self.panel.registering)
+        self.assertFalse(self.selection.running)
         self.widget.enter()
         self.assertFalse(self.ui.registerButton.enabled)
         self._load_sample()
@@ -135,20 +138,20 @@ class Journeys(unittest.TestCase):
         """Saved and loaded again, the scene has inputs, geometry, pose, settings and result."""
         self._load_sample()
         self._register(Method.GRADIENT)
-        self.panel.parameters.seed = 7
-        pose, views = self.panel.pose, [view_of(node) for node in self.panel.xrays()]
-        result, confidence = kept_result(self.panel.pose_node), self.ui.confidenceLabel.text
+        self.selection.parameters.seed = 7
+        pose, views = self.selection.pose, [view_of(node) for node in self.selection.xray_nodes]
+        result, confidence = kept_result(self.selection.pose_node), self.ui.confidenceLabel.text
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "registered.mrb")
             self.assertTrue(slicer.util.saveScene(path))
             slicer.mrmlScene.Clear()
             slicer.util.loadScene(path)
         self.widget.enter()
-        self.assertEqual(self.panel.problem, "")
-        self._assert_same(self.panel.pose, pose)
-        self.assertEqual(self.panel.parameters.seed, 7)
-        self.assertEqual(kept_result(self.panel.pose_node), result)
-        for node, view in zip(self.panel.xrays(), views, strict=True):
+        self.assertEqual(self.selection.problem, "")
+        self._assert_same(self.selection.pose, pose)
+        self.assertEqual(self.selection.parameters.seed, 7)
+        self.assertEqual(kept_result(self.selection.pose_node), result)
+        for node, view in zip(self.selection.xray_nodes, views, strict=True):
             np.testing.assert_allclose(view_of(node).source, view.source, atol=1e-6)
             np.testing.assert_allclose(view_of(node).pixel_to_world, view.pixel_to_world, atol=1e-6)
         self.assertEqual(self.ui.confidenceLabel.text, confidence)
@@ -157,23 +160,21 @@ class Journeys(unittest.TestCase):
     def test_bad_input(self) -> None:
         """Whatever cannot be registered disables the button, with the reason in its tooltip."""
         self._load_sample()
-        parameters, xray = self.panel.parameters, self.panel.xrays()[0]
-        parameters.xray2 = parameters.ct
+        xrays = self.selection.xray_nodes
+        self.selection.choose_xrays([xrays[0], self.selection.ct_node])
         self._assert_refused("this is the CT")
-        parameters.xray2 = xray
-        self._assert_refused("chosen twice")
         stack = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "stack")
         fill_volume(stack, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
-        parameters.xray2 = stack
+        self.selection.choose_xrays([xrays[0], stack])
         self._assert_refused("has 2 slices")
         flat = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "bare image")
         fill_volume(flat, np.arange(12, dtype=np.int16).reshape(1, 3, 4), np.eye(4))
-        parameters.xray2 = flat
+        self.selection.choose_xrays([xrays[0], flat])
         self._assert_refused("source to detector")
-        parameters.xray2 = None
-        self.assertEqual(self.panel.problem, "")
+        self.selection.choose_xrays(xrays[:1])
+        self.assertEqual(self.selection.problem, "")
         matrix = np.diag([1.0, 1.0, 1.2, 1.0])
-        slicer.util.updateTransformMatrixFromArray(self.panel.pose_node, matrix)
+        slicer.util.updateTransformMatrixFromArray(self.selection.pose_node, matrix)
         self._assert_refused("not rigid")
 
     def test_geometry_is_edited(self) -> None:
@@ -182,20 +183,20 @@ class Journeys(unittest.TestCase):
         self.ui.sourceToDetectorSpinBox.value = 600  # before the isocentre
         self._assert_refused("must be larger")
         self.ui.sourceToIsocenterSpinBox.value = 400
-        self.assertEqual(self.panel.problem, "")
-        self.assertAlmostEqual(view_of(self.panel.xrays()[0]).source_to_detector_mm, 600)
+        self.assertEqual(self.selection.problem, "")
+        self.assertAlmostEqual(view_of(self.selection.xray_nodes[0]).source_to_detector_mm, 600)
         self.assertEqual(self.ui.sourceToDetectorOriginLabel.text, "user")
 
     def _load_sample(self) -> None:
         self.ui.loadSampleButton.click()
-        self.assertEqual(self.panel.problem, "")
-        self.assertEqual(len(self.panel.xrays()), 2)
+        self.assertEqual(self.selection.problem, "")
+        self.assertEqual(len(self.selection.xray_nodes), 2)
 
     def _register(self, method: Method = Method.AUTO) -> None:
-        self.panel.parameters.method = method
+        self.selection.parameters.method = method
         self.ui.registerButton.click()
-        self.assertTrue(self.panel.registering)
-        self._until(lambda: not self.panel.registering)
+        self.assertTrue(self.selection.running)
+        self._until(lambda: not self.selection.running)
 
     def _until(self, condition: Callable[[], Any]) -> None:
         """Run the event loop until something is so."""
@@ -210,16 +211,8 @@ class Journeys(unittest.TestCase):
 
     def _assert_same(self, pose: Any, expected: Any) -> None:
         np.testing.assert_allclose(pose.matrix, expected.matrix, atol=1e-6)
-        np.testing.assert_allclose(pose_of(self.panel.pose_node).matrix, expected.matrix, atol=1e-6)
+        np.testing.assert_allclose(pose_of(self.selection.pose_node).matrix, expected.matrix, atol=1e-6)
 
     def _shift_mm(self, first: Any, second: Any) -> float:
-        center = self.panel.inputs.ct.center
+        center = self.selection.inputs.ct.center
         return float(np.linalg.norm(first.apply(center) - second.apply(center)))
-
-    def _corners_ras(self, node: Any) -> np.ndarray:
-        """World points of the outer corners of a one-slice volume."""
-        from ..mrml.frames import ijk_to_ras
-
-        columns, rows, _ = node.GetImageData().GetDimensions()
-        ends = [(-0.5, -0.5), (columns - 0.5, -0.5), (-0.5, rows - 0.5)]
-        return np.array([(ijk_to_ras(node) @ [*end, 0, 1])[:3] for end in ends])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
-import slicer
+from slicer.i18n import tr as _
 
 from ..geometry import Pose
-from ..mrml.inputs import Inputs
 from ..mrml.overlay import clear_edges, show_edges
-from ..mrml.views import show_overlays
-from ..xray import Polarity
-from . import dependencies
+from .ct_preparation import CtPreparation
+from .selection import Change, Selection
 
 if TYPE_CHECKING:
-    from ..preview import Preview, PreviewCt
+    from ..preview import Preview
 
 _MOVING_MS, _RESTING_MS = 10, 250  # after a change of the pose
 _MOVING_PX, _RESTING_PX = 192, 384  # longest side of the DRR that edges are sought in
@@ -24,106 +23,120 @@ _MOVING_PX_OF_SEVERAL = 128
 
 
 class LiveEdges:
-    """Draws the edges of a CT over its X-rays.
+    """Draws the edges of the chosen CT over the chosen X-rays.
 
-    show_similarity: called with the similarity at the pose, NaN where the CT is out of view, and with None
-        where nothing is drawn.
+    say: called with what there is to say of the pose: how similar the images are, or why there are no edges.
     """
 
-    def __init__(self, show_similarity: Callable[[float | None], None]) -> None:
-        self._show_similarity = show_similarity
+    def __init__(self, selection: Selection, preparation: CtPreparation, say: Callable[[str], None]) -> None:
+        self._selection, self._preparation, self._say = selection, preparation, say
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
-        self._pose: Pose | None = None
-        self._ct: PreviewCt | None = None
-        self._ct_key: Any = None
         self._left: list[int] = []  # views to draw finely, one between two events of the window
         self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
-        self._moving.connect("timeout()", self.draw_coarsely)
+        self._moving.connect("timeout()", self._draw_coarsely)
         self._resting.connect("timeout()", self._draw_one_finely)
-
-    def stop(self) -> None:
-        """Draw no more."""
-        self._moving.stop()
-        self._resting.stop()
+        selection.listen(Change.INPUTS, self._take_inputs)
+        selection.listen(Change.CT_PREPARED, self.follow)
+        selection.listen(Change.POSE, self.follow)
+        selection.listen(Change.RUNNING, self._on_running)
 
     def forget(self) -> None:
         """Stop, and let go of images and nodes."""
-        self.stop()
-        self._preview, self._xray_nodes, self._pose = None, (), None
-        self._ct, self._ct_key = None, None
+        self._stop()
+        self._preview, self._xray_nodes = None, ()
 
-    def set_inputs(
-        self, inputs: Inputs, ct_key: Any, xray_nodes: Sequence[Any], polarities: Sequence[Polarity | None] | None
-    ) -> None:
-        """What is to be drawn from now on. Does nothing while packages are missing.
-
-        ct_key: what the CT's voxels and place depend on; while it stays, the CT is not prepared again.
-        """
-        before = self._xray_nodes
-        self.stop()
-        if not dependencies.are_installed():
+    def follow(self) -> None:
+        """Draw the pose soon, and finely once no other has come for a while."""
+        selection = self._selection
+        if selection.running:
             return
-        from ..preview import Preview, PreviewCt
+        if selection.pose is None or not selection.parameters.liveOverlay:
+            self._clear()
+            return
+        if self._preview is None:
+            self._make_preview()
+        if self._preview is not None:
+            self._left = list(range(len(self._xray_nodes)))
+            if not self._moving.isActive():
+                self._moving.start()
+            self._resting.start()
 
-        if ct_key != self._ct_key:
-            self._ct, self._ct_key = PreviewCt.of(inputs.ct), ct_key
-        self._preview = Preview(self._ct, inputs.radiographs, inputs.views, polarities)
-        self._xray_nodes = tuple(xray_nodes)
-        for node in before:
-            if node not in self._xray_nodes and node.GetScene() is not None:
+    def draw_running(self, pose: Pose) -> None:
+        """Draw all views of a pose now, fast, without a similarity: for a running registration, which has its own."""
+        if self._preview is not None and self._selection.parameters.liveOverlay:
+            for index in range(len(self._xray_nodes)):
+                self._draw(index, pose, _MOVING_PX_OF_SEVERAL)
+
+    def _take_inputs(self) -> None:
+        """Draw what is chosen from now on."""
+        self._stop()
+        self._preview = None
+        if self._selection.inputs is None:
+            self._clear()
+        for node in self._xray_nodes:
+            if node not in self._selection.xray_nodes and node.GetScene() is not None:
                 clear_edges(node)
 
-    @property
-    def ready(self) -> bool:
-        return self._preview is not None
-
-    def follow(self, pose: Pose) -> None:
-        """Draw a pose soon, and finely once no other has come for a while."""
-        if self._preview is None:
+    def _make_preview(self) -> None:
+        """Make what draws, once the CT is ready and the packages are there."""
+        selection = self._selection
+        if selection.inputs is None or self._preparation.volume is None:
             return
-        self._pose, self._left = pose, list(range(len(self._xray_nodes)))
-        if not self._moving.isActive():
-            self._moving.start()
-        self._resting.start()
-
-    def draw_coarsely(self) -> None:
-        """Draw all views now, fast, and show the similarity."""
-        if self._preview is None or self._pose is None:
+        ct = self._preparation.preview_ct()
+        if ct is None:
+            self._say(_("Live edges need packages that are not installed: Register and Search ask to install them."))
             return
-        longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
-        for index in range(len(self._xray_nodes)):
-            self._draw(index, longest_px)
-        self._show_similarity(self._preview.similarity(self._pose))
+        from ..preview import Preview
 
-    def draw_edges_only(self, pose: Pose) -> None:
-        """Draw all views of a pose now, fast, without a similarity: for a running registration, which has its own."""
-        self._pose = pose
-        if self._preview is not None:
-            for index in range(len(self._xray_nodes)):
-                self._draw(index, _MOVING_PX_OF_SEVERAL)
+        inputs = selection.inputs
+        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._selection.polarities(), inputs.masks)
+        self._xray_nodes = tuple(selection.xray_nodes)
 
-    def clear(self) -> None:
+    def _on_running(self) -> None:
+        self._stop()
+        if not self._selection.running:
+            self._preview = None  # the registration has found the polarity
+
+    def _stop(self) -> None:
+        self._moving.stop()
+        self._resting.stop()
+
+    def _clear(self) -> None:
         """Show no edges."""
-        self.stop()
+        self._stop()
         for node in self._xray_nodes:
             if node.GetScene() is not None:
                 clear_edges(node)
-        self._show_similarity(None)
+        self._say("")
+
+    def _draw_coarsely(self) -> None:
+        """Draw all views now, fast, and say how similar they are."""
+        pose = self._selection.pose
+        if self._preview is None or pose is None:
+            return
+        longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
+        for index in range(len(self._xray_nodes)):
+            self._draw(index, pose, longest_px)
+        similarity = self._preview.similarity(pose)
+        if math.isnan(similarity):
+            self._say(_("The CT is outside the X-rays' view."))
+        else:
+            self._say(_("Similarity {similarity:.3f} (1 is alike)").format(similarity=similarity))
 
     def _draw_one_finely(self) -> None:
-        if self._left:
-            self._draw(self._left.pop(0), _RESTING_PX)
-        if self._left:
-            self._resting.start()
+        pose = self._selection.pose
+        if self._left and self._preview is not None and pose is not None:
+            self._draw(self._left.pop(0), pose, _RESTING_PX)
+            if self._left:
+                self._resting.start()
 
-    def _draw(self, index: int, longest_px: int) -> None:
+    def _draw(self, index: int, pose: Pose, longest_px: int) -> None:
         node = self._xray_nodes[index]
         if node.GetScene() is None:
             return
-        mask, view = self._preview.edges(index, self._pose, longest_px)
-        show_edges(node, mask, view)
-        show_overlays(slicer.mrmlScene, self._xray_nodes)
+        lines, view = self._preview.edges(index, pose, longest_px)
+        show_edges(node, lines, view)
 
 
 def _single_shot(milliseconds: int) -> Any:

@@ -1,0 +1,109 @@
+"""What a registration reports as JSON: what was registered, how, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..geometry import XrayView, view_to_carm
+
+if TYPE_CHECKING:
+    from ..registration import RegistrationResult, Settings
+
+_CONVENTIONS = (
+    "Matrices are ct_to_world, 4x4, in LPS and millimetres: they take a point of the CT to where it stands in the "
+    "world of the X-ray geometry. pose.tfm holds the inverse, as ITK and 3D Slicer store the transform of a node."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportedXray:
+    """An X-ray as a report names it. file, mask, geometry_file: names of files or nodes, None where there is none.
+    polarity: the value of `xray.Polarity`, None where it was not found out."""
+
+    file: str
+    view: XrayView
+    polarity: str | None = None
+    mask: str | None = None
+    geometry_file: str | None = None
+
+
+def about_input(ct_name: str, xrays: Sequence[ReportedXray]) -> dict[str, Any]:
+    """What was registered, by name and geometry."""
+    return {
+        "conventions": _CONVENTIONS,
+        "ct": ct_name,
+        "xrays": [
+            {
+                "file": xray.file,
+                "high_absorption_is": xray.polarity,
+                "mask": xray.mask,
+                "geometry_file": xray.geometry_file,
+                "geometry": view_to_carm(xray.view),
+            }
+            for xray in xrays
+        ],
+    }
+
+
+def about_settings(settings: Settings, init: str) -> dict[str, Any]:
+    """How it was registered. init: where it began, in words."""
+    from ..projector import device_for
+
+    return {
+        "method": settings.method,
+        "init": init,
+        "search": asdict(settings.search) if settings.search else None,
+        "device": device_for(settings.device).type,
+        "seed": settings.seed,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("XrayCTRegistration", "torch", "numpy", "numba", "SimpleITK")},
+        },
+    }
+
+
+def about_result(result: RegistrationResult) -> dict[str, Any]:
+    """What came of it."""
+    return {
+        "interrupted": False,
+        "ct_to_world": result.pose.matrix.tolist(),
+        "start_ct_to_world": result.start.matrix.tolist(),
+        "similarity_before": result.similarity_before,
+        "similarity": result.similarity,
+        "moved_deg": result.moved_deg,
+        "moved_mm": result.moved_mm,
+        "confidence": asdict(result.confidence),
+        "seconds": result.seconds,
+    }
+
+
+def report_text(content: dict[str, Any]) -> str:
+    """A report as JSON; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
+
+
+def write_report(path: Path, content: dict[str, Any]) -> None:
+    """Write a report as a JSON file."""
+    path.write_text(report_text(content), encoding="utf-8", newline="\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

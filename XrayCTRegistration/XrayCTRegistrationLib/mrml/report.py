@@ -1,0 +1,140 @@
+"""The report of a registration in a folder, as the command line writes it, from what is kept with the scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import Pose
+from ..io.folders import published
+from ..io.poses import write_pose
+from ..io.report import ReportedXray, about_input, about_result, about_settings, report_text, write_report
+from ..xray import Polarity, xray_image
+from .geometry import calibration_of
+from .xrays import file_of, radiograph_of, view_of
+
+if TYPE_CHECKING:
+    from ..projector import Projector
+    from ..registration import RegistrationResult, Settings
+
+FILES = ("pose.tfm", "overlay.png", "report.json")
+_REPORT = "XrayCTRegistration.Report"
+
+
+def keep_report(
+    pose_node: Any,
+    result: RegistrationResult,
+    settings: Settings,
+    init: str,
+    ct_node: Any,
+    xray_nodes: Sequence[Any],
+    mask_nodes: Sequence[Any | None] | None = None,
+) -> None:
+    """Keep what there is to report of a registration with the node of its pose, saved with the scene.
+
+    init: where it began, in words. mask_nodes: one per X-ray, None for an X-ray without; or None.
+    """
+    masks = mask_nodes or [None] * len(xray_nodes)
+    xrays = [
+        ReportedXray(
+            _source_name(node),
+            view_of(node),
+            polarity.value,
+            mask.GetName() if mask is not None else None,
+            calibration_of(node),
+        )
+        for node, mask, polarity in zip(xray_nodes, masks, result.polarities)
+    ]
+    content = about_input(_source_name(ct_node), xrays) | about_settings(settings, init) | about_result(result)
+    pose_node.SetAttribute(_REPORT, report_text(content))
+
+
+def kept_report(pose_node: Any) -> dict[str, Any] | None:
+    """What is kept of the last registration of a pose's node, as in report.json; None where there is none."""
+    text = pose_node.GetAttribute(_REPORT)
+    return json.loads(text) if text else None
+
+
+def files_replaced(folder: str | Path) -> list[str]:
+    """The names of files in a folder that `save_report` would replace."""
+    return [name for name in FILES if (Path(folder) / name).exists()]
+
+
+def save_report(
+    folder: str | Path,
+    pose_node: Any,
+    xray_nodes: Sequence[Any],
+    projector: Projector,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> list[Path]:
+    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, all or none; returns them.
+
+    projector: of `overlay.overlay_projector`, of the CT. masks: of the X-rays, which are dimmed outside.
+    Raises InputError when nothing was registered, when the X-rays or their geometries are others than were, or when the
+    folder cannot be written to.
+    """
+    content = kept_report(pose_node)
+    if content is None:
+        raise InputError(f"{pose_node.GetName()}: nothing was registered with this pose. Press Register first.")
+    _check_views(pose_node, xray_nodes, [one["geometry"]["world_to_pixel"] for one in content["xrays"]])
+    pose = Pose(np.array(content["ct_to_world"]))
+    start = Pose(np.array(content["start_ct_to_world"]))
+    polarities = [Polarity(one["high_absorption_is"]) for one in content["xrays"]]
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with published(folder, FILES) as hidden:
+            write_pose(hidden / "pose.tfm", pose)
+            _write_overlay(hidden / "overlay.png", xray_nodes, polarities, masks, projector, start, pose)
+            write_report(hidden / "report.json", content)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the report cannot be written there ({error.strerror}). Choose another folder."
+        ) from None
+    return [folder / name for name in FILES]
+
+
+def _check_views(pose_node: Any, xray_nodes: Sequence[Any], registered: list[list[list[float]]]) -> None:
+    """Raise InputError unless the X-rays stand where they stood when they were registered."""
+    views = [view_of(node) for node in xray_nodes]
+    same = len(views) == len(registered) and all(
+        np.allclose(view.world_to_pixel, matrix, rtol=1e-6, atol=1e-6) for view, matrix in zip(views, registered)
+    )
+    if not same:
+        raise InputError(
+            f"{pose_node.GetName()}: it was registered to other X-rays, or to another geometry, than are chosen now. "
+            "Choose those, or register again."
+        )
+
+
+def _write_overlay(
+    path: Path,
+    xray_nodes: Sequence[Any],
+    polarities: Sequence[Polarity],
+    masks: Sequence[np.ndarray | None] | None,
+    projector: Projector,
+    start: Pose,
+    pose: Pose,
+) -> None:
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        raise InputError("The overlay's picture needs the Python package pillow, which is not installed.") from None
+    from ..overlay import OverlayView, overlay_figure
+
+    shown = [
+        OverlayView(node.GetName(), xray_image(radiograph_of(node), polarity, mask), view_of(node))
+        for node, polarity, mask in zip(xray_nodes, polarities, masks or [None] * len(xray_nodes))
+    ]
+    Image.fromarray(overlay_figure(projector, shown, start, pose)).save(path)
+
+
+def _source_name(node: Any) -> str:
+    """The file that a node was read from, else its name."""
+    path = file_of(node)
+    return str(path) if path is not None else node.GetName()

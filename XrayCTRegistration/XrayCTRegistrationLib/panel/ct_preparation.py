@@ -1,0 +1,70 @@
+"""The chosen CT made ready to be shown, a little at a time, while a person goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from ..coarse import coarse_steps
+from ..errors import InputError
+from ..volume import Volume
+from . import dependencies
+from .selection import Change, Selection
+from .ticker import Preparation, Ticker
+
+if TYPE_CHECKING:
+    from ..preview import PreviewCt
+
+
+class CtPreparation:
+    """Prepares the CT whenever another one is chosen, and tells `Change.CT_PREPARED`.
+
+    volume: the CT, coarse, None until it is ready. text, progress: what there is to say meanwhile, and 0 to 1.
+    """
+
+    def __init__(self, selection: Selection, ticker: Ticker) -> None:
+        self._selection, self._ticker = selection, ticker
+        self.volume: Volume | None = None
+        self.text, self.progress = "", 0.0
+        self._preview_ct: PreviewCt | None = None
+        self._key: Any = None
+        self._job: Preparation | None = None
+        selection.listen(Change.INPUTS, self._on_inputs)
+
+    def preview_ct(self) -> PreviewCt | None:
+        """The CT with the projector of its edges; None while it is not ready, or packages are missing."""
+        if self._preview_ct is None and self.volume is not None and dependencies.are_installed():
+            from ..preview import PreviewCt
+
+            self._preview_ct = PreviewCt.of_coarse(self.volume)
+        return self._preview_ct
+
+    def forget(self) -> None:
+        """Stop, and let go of the CT."""
+        if self._job is not None:
+            self._ticker.drop(self._job)
+        self._job = self._key = self.volume = self._preview_ct = None
+        self.text, self.progress = "", 0.0
+
+    def _on_inputs(self) -> None:
+        selection = self._selection
+        if selection.inputs is None or selection.ct_key == self._key:
+            return
+        self.forget()
+        self._key, self.text = selection.ct_key, _("Preparing the CT for the views")
+        steps = coarse_steps(selection.inputs.ct, selection.ct_node.GetName())
+        self._job = Preparation(steps, self._on_done, self._on_refused, self._on_progress)
+        self._ticker.run(self._job)
+
+    def _on_progress(self, progress: float) -> None:
+        self.progress = progress
+        self._selection.tell(Change.PROGRESS)
+
+    def _on_done(self, volume: Volume) -> None:
+        self._job, self.volume, self.text = None, volume, ""
+        self._selection.tell(Change.CT_PREPARED, Change.LOOKS)
+
+    def _on_refused(self, error: InputError) -> None:
+        self._job, self.text = None, ""
+        self._selection.refuse_ct(str(error))

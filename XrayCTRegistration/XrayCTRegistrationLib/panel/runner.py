@@ -1,0 +1,212 @@
+"""Runs a registration step by step, shows how far it is, and keeps what comes of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..mrml.inputs import frames_of_inputs
+from ..mrml.poses import initial_pose, keep_initial_pose, pose_of
+from ..mrml.results import keep_result, kept_result
+from ..mrml.sequences import add_pose_sequence
+from . import dependencies
+from .choices import Device, Method
+from .live_edges import LiveEdges
+from .pace import Pace
+from .selection import Change, Selection
+from .ticker import Ticker
+
+if TYPE_CHECKING:
+    from ..geometry import Pose
+    from ..mrml.session import Session
+    from ..registration import Settings
+
+_TOLD_EVERY_S = 0.1
+
+
+class Runner:
+    """A registration of what is chosen, as a job of the ticker.
+
+    session: what runs, None while nothing does. text: what there is to say of it, and of the last one.
+    """
+
+    def __init__(self, selection: Selection, ticker: Ticker, edges: LiveEdges, requirements: str | Path) -> None:
+        self._selection, self._ticker, self._edges, self._requirements = selection, ticker, edges, requirements
+        self.session: Session | None = None
+        self.text = ""
+        self._method, self._near = Method.AUTO, False
+        self._lost_nearby: Pose | None = None  # the start of a near search that does not trust what it found
+        self._input_nodes: tuple[Any, ...] = ()
+        self._pace = Pace(0.0, 0.0)
+        self._told_at = 0.0
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        return self.session.progress if self.session is not None else 0.0
+
+    @property
+    def wide_is_worth_a_try(self) -> bool:
+        """Whether the last registration searched near its start, and does not trust what it found."""
+        return self._lost_nearby is not None and self._selection.pose is not None
+
+    def start_again_widely(self) -> None:
+        """Search far around the start of the last registration."""
+        self._selection.move_to(self._lost_nearby, record=False)
+        self.start(self._method, near=False)
+
+    def start(self, method: Method, near: bool, frames: bool = False) -> None:
+        """Begin a registration, or one of all frames of a run; InputError where that cannot be.
+
+        near: whether a search looks near the pose, or far around it.
+        """
+        selection = self._selection
+        dependencies.ensure(self._requirements)
+        if selection.parameters.device is Device.CUDA:
+            dependencies.ensure_gpu()
+        self._warm_up()
+        from ..mrml.session import Session
+
+        selection.update()  # with the packages there, the edges are drawn
+        inputs = selection.checked_inputs()
+        pose_node, xray_nodes = selection.pose_node, selection.xray_nodes
+        start = pose_of(pose_node)
+        result = kept_result(pose_node)
+        if initial_pose(pose_node) is None or result is None or not result.is_of(start):
+            keep_initial_pose(pose_node, start)
+        selection.record()
+        run = frames_of_inputs(xray_nodes) if frames else None
+        self.session = Session(inputs, pose_node, start, self._settings(method, near), run)
+        self._method, self._near, self._lost_nearby = method, near and method.searches, None
+        self._input_nodes = (selection.ct_node, pose_node, *xray_nodes)
+        self._pace = Pace(time.perf_counter(), self._ticker.lag_s)
+        self._ticker.run_first(self)
+        selection.set_running(True)
+
+    def cancel(self) -> None:
+        """Stop, and keep the best pose so far."""
+        if self.session is not None:
+            self.session.cancel()
+            self._end(_("Cancelled: this is the best pose so far."))
+
+    def abandon(self) -> None:
+        """Stop without touching the scene, which is about to go."""
+        self._ticker.drop(self)
+        if self.session is not None:
+            self.session.cancel()
+            self.session = None
+        self.text, self._lost_nearby = "", None
+
+    def advance(self, budget_s: float) -> bool:
+        """Run some steps, or show how far they are; never both, to keep the tick short."""
+        session = self.session
+        gone = next((node for node in self._input_nodes if node.GetScene() is None), None)
+        if gone is not None:
+            session.cancel()
+            self._end(_("{name} was removed: the registration has ended.").format(name=gone.GetName()))
+            return False
+        if self._pace.is_due(time.perf_counter(), self._ticker.lag_s):
+            self._show()
+            return True
+        try:
+            going_on = session.advance(budget_s)
+        except BaseException:
+            session.cancel()
+            self._end(_("The registration could not go on."))
+            raise
+        if going_on:
+            self._tell()
+        else:
+            self._finish()
+        return going_on
+
+    def _settings(self, method: Method, near: bool) -> Settings:
+        from ..registration import Settings
+        from ..search.global_search import NEAR, SearchRange
+        from ..xray import Polarity
+
+        chosen = self._selection.parameters
+        return Settings(
+            method=method.value,
+            search=NEAR if near else SearchRange(),
+            polarity=Polarity(chosen.polarity.value) if chosen.polarity.value else None,
+            device=chosen.device.value,
+            seed=chosen.seed,
+        )
+
+    def _show(self) -> None:
+        """Show the best pose in the scene, where it is another than was shown, and as edges."""
+        began_s = time.perf_counter()
+        if self.session.show():
+            self._edges.draw_running(self.session.pose)
+        self._pace.shown(began_s, time.perf_counter(), self._ticker.lag_s)
+
+    def _tell(self) -> None:
+        """Say how far it is, ten times a second."""
+        now_s = time.perf_counter()
+        if now_s - self._told_at >= _TOLD_EVERY_S:
+            self._told_at = now_s
+            self.text = self._stage_text()
+            self._selection.tell(Change.PROGRESS)
+
+    def _stage_text(self) -> str:
+        session = self.session
+        if session.state is None:
+            return ""
+        text = _stage_name(session.state.stage)
+        if session.state.similarity > -1:
+            text += ": " + _("similarity {similarity:.3f}").format(similarity=session.state.similarity)
+        if session.frame_count > 1:
+            number = _("Frame {number} of {count}").format(number=session.frame + 1, count=session.frame_count)
+            text = f"{number}, {text}"
+        return text
+
+    def _finish(self) -> None:
+        session = self.session
+        last = session.results[-1]
+        if self._method is not Method.SEARCH:
+            keep_result(session.pose_node, last, self._method.value)
+        if self._near and last.confidence.level == "low":
+            self._lost_nearby = session.start
+        searched = _("The search has ended: Register refines what it found.")
+        self._end(searched if self._method is Method.SEARCH else "")
+
+    def _end(self, text: str) -> None:
+        """Leave the registering state, with the pose that was found."""
+        self._ticker.drop(self)
+        session, self.session = self.session, None
+        self.text = text
+        if session.pose_node.GetScene() is not None:
+            session.show()
+            first = self._input_nodes[2]
+            if session.is_run and session.results and first.GetScene() is not None:
+                add_pose_sequence(first, session.pose_node, [one.pose for one in session.results])
+        self._selection.set_running(False)
+
+    def _warm_up(self) -> None:
+        """Compile the projector, once per machine: the one thing that holds the window up for long."""
+        from ..projector import must_compile, warm_up
+
+        if must_compile():
+            self.text = _("Compiling the projector for this machine, once: some seconds ...")
+            self._selection.tell(Change.PROGRESS)
+            slicer.app.processEvents()
+        with slicer.util.WaitCursor():
+            warm_up()
+        self.text = ""
+
+
+def _stage_name(stage: str) -> str:
+    names = {
+        "prepare": _("Preparing CT and X-rays"),
+        "search": _("Searching from afar"),
+        "learned": _("Following the learned similarity"),
+        "CMA-ES": _("Searching nearby"),
+        "gradient": _("Refining"),
+        "report": _("Judging the result"),
+    }
+    return names.get(stage, stage)

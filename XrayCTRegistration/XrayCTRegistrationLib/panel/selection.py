@@ -1,0 +1,319 @@
+"""What is chosen in the panel, whether it can be registered, and who is told when that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from ..errors import InputError
+from ..geometry import Pose
+from ..mrml.chosen import choose_xrays, chosen_xrays, mask_node
+from ..mrml.dicom import dicom_entries
+from ..mrml.geometry import is_started, start_geometry
+from ..mrml.history import History, Standing
+from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
+from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
+from ..mrml.results import kept_result
+from ..mrml.start import is_untouched, note_centred, note_set
+from ..mrml.xrays import is_single_image
+from ..xray import Polarity
+from .messages import told_to_people
+
+
+class Change(Enum):
+    """What listeners are told of. LOOKS is told after each of the others, too."""
+
+    INPUTS = "images, masks or geometry: what would be registered"
+    CT_PREPARED = "the CT is ready to be shown, or cannot be used"
+    POSE = "where the CT stands"
+    RUNNING = "a registration has begun or ended"
+    PROGRESS = "how far work in the background is"
+    LOOKS = "anything that the widgets of a section show"
+
+
+class Selection(VTKObservationMixin):
+    """The chosen nodes and what they hold; it follows them, by whomever they are changed.
+
+    parameters: the parameter node, None between scenes. inputs: what is registered, None while it cannot be.
+    pose: of the pose node, None while there is none or it is not rigid. running: whether a registration goes on, and
+    the nodes are left alone. history: where CT and X-rays stood. ct_key: what the CT's voxels and place depend on;
+    while it stays, so do they.
+    """
+
+    def __init__(self) -> None:
+        VTKObservationMixin.__init__(self)
+        self.parameters: Any | None = None
+        self.inputs: Inputs | None = None
+        self.pose: Pose | None = None
+        self.history = History()
+        self.running = False
+        self._problems = {"inputs": "", "ct": "", "pose": ""}
+        self._current = 0
+        self.ct_key: Any = None
+        self._key: Any = None
+        self._updating = False
+        self._listeners: dict[Change, list[Callable[[], None]]] = {change: [] for change in Change}
+
+    # Who is told
+
+    def listen(self, change: Change, listener: Callable[[], None]) -> None:
+        """Call the listener whenever this changes; listeners are called in the order in which they came."""
+        self._listeners[change].append(listener)
+
+    def tell(self, *changes: Change) -> None:
+        """Call the listeners of these changes."""
+        for change in changes:
+            for listener in self._listeners[change]:
+                listener()
+
+    # What is chosen
+
+    @property
+    def ct_node(self) -> Any | None:
+        return self.parameters.ct if self.parameters else None
+
+    @property
+    def pose_node(self) -> Any | None:
+        return self.parameters.pose if self.parameters else None
+
+    @property
+    def xray_nodes(self) -> list[Any]:
+        return chosen_xrays(self.parameters.parameterNode) if self.parameters else []
+
+    @property
+    def current(self) -> int:
+        """Which X-ray's mask, geometry and landmarks are shown; 0 where there is none."""
+        return max(min(self._current, len(self.xray_nodes) - 1), 0)
+
+    @property
+    def current_xray(self) -> Any | None:
+        nodes = self.xray_nodes
+        return nodes[self.current] if nodes else None
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be registered, and what helps; empty where it can."""
+        return next((problem for problem in self._problems.values() if problem), "")
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the CT stands where the module put it, since nobody has placed it."""
+        return self.pose is not None and is_untouched(self.pose_node, self.pose)
+
+    def polarities(self) -> list[Polarity] | None:
+        """Of every X-ray, where a person or the last registration has said it."""
+        count = len(self.xray_nodes)
+        if self.parameters.polarity.value:
+            return [Polarity(self.parameters.polarity.value)] * count
+        result = kept_result(self.pose_node) if self.pose_node is not None else None
+        known = [Polarity(value) for value in result.polarities] if result else []
+        return known if len(known) == count else None
+
+    def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
+        """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""
+        with slicer.util.NodeModify(self.parameters.parameterNode):
+            self.parameters.pose = None
+            self.parameters.ct = ct_node
+            choose_xrays(self.parameters.parameterNode, xray_nodes)
+
+    def choose_xrays(self, xray_nodes: Sequence[Any]) -> None:
+        """Choose these X-rays, in this order, each once."""
+        choose_xrays(self.parameters.parameterNode, xray_nodes)
+
+    def make_current(self, index: int) -> None:
+        """Show mask, geometry and landmarks of this X-ray."""
+        if index != self._current:
+            self._current = index
+            self.tell(Change.LOOKS)
+
+    def checked_inputs(self) -> Inputs:
+        """What is registered; InputError says what is wrong with it."""
+        if self.inputs is None:
+            raise InputError(self.problem)
+        return self.inputs
+
+    # Life
+
+    def attach(self, parameters: Any) -> None:
+        """Take a parameter node, and follow it."""
+        self.parameters = parameters
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self.update()
+
+    def detach(self) -> None:
+        """Let go of the parameter node and everything in its scene; nobody is told."""
+        self.removeObservers()
+        self.parameters = self.inputs = self.pose = self.ct_key = self._key = None
+        self._problems = dict.fromkeys(self._problems, "")
+        self._current, self.running = 0, False
+        self.history.clear()
+
+    # What changes
+
+    def update(self) -> None:
+        """Look at everything that is chosen, and tell what has changed."""
+        if self.parameters is None or self._updating or slicer.mrmlScene.IsImporting():
+            return
+        self._updating = True
+        try:
+            self._follow_nodes()
+            self._start_geometries()
+            changed = self._look_at_inputs()
+            self._look_at_pose()
+            if changed:
+                self.tell(Change.INPUTS)
+            self.tell(Change.POSE, Change.LOOKS)
+        finally:
+            self._updating = False
+
+    def move_to(self, pose: Pose, record: bool = True) -> None:
+        """A person moves the CT to a pose; InputError where a parent transform forbids it.
+
+        record: whether the pose is meant, and can be gone back to, or is one on the way.
+        """
+        set_pose(self.pose_node, pose)
+        if record:
+            note_set(self.pose_node)
+            self.record()
+
+    def record(self) -> None:
+        """Note where CT and X-rays stand, to go back to."""
+        if self.pose is not None:
+            self.history.record(Standing.of(self.pose, self.xray_nodes))
+            self.tell(Change.LOOKS)
+
+    def go_back(self) -> None:
+        """Let CT and X-rays stand as before."""
+        self._restore(self.history.undo())
+
+    def go_forward(self) -> None:
+        """Let CT and X-rays stand as before they went back."""
+        self._restore(self.history.redo())
+
+    def refuse_ct(self, problem: str) -> None:
+        """Say that the CT cannot be used, as its voxels were looked at; nothing where they are well."""
+        self._problems["ct"] = problem
+        self.tell(Change.LOOKS)
+
+    def set_running(self, running: bool) -> None:
+        """A registration has begun, or has ended with the CT where it stands now."""
+        self.running = running
+        self.tell(Change.RUNNING)
+        self.update()
+
+    def _restore(self, standing: Standing) -> None:
+        standing.restore_geometries(self.xray_nodes)
+        set_pose(self.pose_node, standing.pose)
+        self.update()
+
+    def _follow_nodes(self) -> None:
+        """Observe the chosen nodes: images, geometry, parents and pose."""
+        self.removeObservers(self._on_node)
+        self.removeObservers(self._on_pose)
+        for node in {node.GetID(): node for node in (self.ct_node, *self.xray_nodes) if node is not None}.values():
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
+            self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
+            if node is not self.ct_node:  # its transform is the pose
+                self.addObserver(node, node.TransformModifiedEvent, self._on_node)
+            for changed, event in _changes_of_drawing(mask_node(node)):
+                self.addObserver(changed, event, self._on_node)
+        if self.pose_node is not None:
+            self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
+
+    def _start_geometries(self) -> None:
+        """Begin the geometry of X-rays that have none with what their DICOM tags say."""
+        for node in self.xray_nodes:
+            if not is_started(node) and is_single_image(node):
+                with told_to_people():
+                    begin_geometry(node)
+
+    def _look_at_inputs(self) -> bool:
+        """Check what is chosen; False where nothing of it has changed since."""
+        key = (self.parameters.polarity, *inputs_key(self.ct_node, self.xray_nodes))
+        if key == self._key:
+            return False
+        ct_key = inputs_key(self.ct_node, [])
+        if ct_key != self.ct_key:
+            self._problems["ct"] = ""
+        self._key, self.ct_key, self.inputs = key, ct_key, None
+        self._problems["inputs"] = self._problems["pose"] = ""
+        try:
+            self.inputs = unchecked_inputs(self.ct_node, self.xray_nodes)
+        except InputError as error:
+            self._problems["inputs"] = str(error)
+        return True
+
+    def _look_at_pose(self) -> None:
+        """Give the CT a transform node where it has none, and read the pose."""
+        self.pose = None
+        if self.inputs is None:
+            return
+        if self.pose_node is None:
+            start = centered_pose(self.inputs.ct.center, self.inputs.isocenter)
+            placed = self.ct_node.GetParentTransformNode() is not None
+            try:
+                self.parameters.pose = pose_node_for(slicer.mrmlScene, self.ct_node, start)
+            except InputError as error:
+                self._problems["pose"] = str(error)
+                return
+            if not placed:
+                note_centred(self.pose_node, start)
+            self._follow_nodes()
+        if self.ct_node.GetTransformNodeID() != self.pose_node.GetID():
+            self.ct_node.SetAndObserveTransformNodeID(self.pose_node.GetID())
+        self._read_pose()
+        if self.pose is not None and not self.running:
+            self.history.record(Standing.of(self.pose, self.xray_nodes))
+
+    def _read_pose(self) -> None:
+        try:
+            check_moves_only_the_ct(self.pose_node, self.xray_nodes)
+            self.pose, self._problems["pose"] = pose_of(self.pose_node), ""
+        except InputError as error:
+            self.pose, self._problems["pose"] = None, str(error)
+
+    def _on_parameters(self, caller: Any, event: Any) -> None:
+        with told_to_people():
+            self.update()
+
+    def _on_node(self, caller: Any, event: Any) -> None:
+        if not self.running:
+            with told_to_people():
+                self.update()
+
+    def _on_pose(self, caller: Any, event: Any) -> None:
+        """The CT was moved, by whatever: handles, sliders, another module, a registration."""
+        if self.running or self.inputs is None or self._updating:
+            return
+        with told_to_people():
+            self._read_pose()
+            self.tell(Change.POSE, Change.LOOKS)
+
+
+def begin_geometry(node: Any) -> None:
+    """Begin an X-ray's geometry with what its DICOM tags say; InputError where the file is damaged."""
+    try:
+        entries = dicom_entries(node, getattr(slicer, "dicomDatabase", None))
+    except InputError:
+        start_geometry(node, {})
+        raise
+    start_geometry(node, entries)
+
+
+def _changes_of_drawing(node: Any | None) -> list[tuple[Any, Any]]:
+    """Objects and their events that tell of a change in what was drawn on an X-ray."""
+    if node is None:
+        return []
+    changes = [(node, vtk.vtkCommand.ModifiedEvent)]
+    if node.IsA("vtkMRMLVolumeNode"):
+        changes.append((node, node.ImageDataModifiedEvent))
+    if node.IsA("vtkMRMLMarkupsNode"):
+        changes.append((node, node.PointModifiedEvent))
+    if node.IsA("vtkMRMLSegmentationNode") and node.GetSegmentation() is not None:
+        changes.append((node.GetSegmentation(), vtk.vtkCommand.AnyEvent))
+    return changes
