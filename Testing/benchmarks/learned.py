@@ -72,7 +72,7 @@ class _LocalNcc(_HandMade):
 
     def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         even = torch.ones_like(images[0, 0])
-        return (locally_normalised(images[:, 0], even, _LOCAL_RADIUS_PX)[0],)
+        return (locally_normalised(images[:, 0], even, _LOCAL_RADIUS_PX).pixels,)
 
 
 class _GradientCorrelation(_HandMade):

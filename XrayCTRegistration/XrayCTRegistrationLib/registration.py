@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from .confidence import Confidence, confidence
+from .confidence import Confidence, Evidence, confidence, evidence_of
 from .errors import InputError
 from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
@@ -29,8 +29,8 @@ from .search.polarity import readings
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
-from .weights import Extent
 from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
+from .weights import Extent
 from .xray import Polarity, Radiograph, XrayImage, xray_image
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class RegistrationResult:
-    """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, -1 to 1.
+    """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, at most 1.
     moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. polarities: one per X-ray.
     seconds: wall time per stage."""
 
@@ -77,6 +77,7 @@ class RegistrationResult:
     moved_deg: float
     moved_mm: float
     confidence: Confidence
+    evidence: Evidence
     polarities: tuple[Polarity, ...]
     seconds: dict[str, float]
 
@@ -86,7 +87,7 @@ class _Outcome:
     """What the stages pass on."""
 
     pose: Pose
-    runner_up_gap: float | None = None
+    runner_up_gap: float = math.nan  # of a search
     strayed: bool = False  # the descent left the range of the search
     covariance: np.ndarray | None = None  # (6, 6) of the pose's twist, where the last stage knows it
     seconds: dict[str, float] = field(default_factory=dict)
@@ -150,8 +151,7 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
 def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
     found = yield from global_search(problem, settings.span, settings.seed)
     outcome.pose = found.pose
-    if found.runner_up is not None:
-        outcome.runner_up_gap = found.similarity - found.runner_up
+    outcome.runner_up_gap = found.similarity - found.runner_up
 
 
 def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
@@ -181,10 +181,9 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     apart = problem.level_of_bones(pose, _finest_mm(problem, pose))
     steps = settled(apart, pose, problem.center(pose))
     end = yield from shown(steps, RegistrationState("gradient", 0.8, pose, -1.0))
-    pose, outcome.covariance = end.pose, end.covariance
-    outcome.strayed = not settings.span.holds(*problem.motion(pose))
+    outcome.strayed = not settings.span.holds(*problem.motion(end.pose))
     if not outcome.strayed:
-        outcome.pose = pose
+        outcome.pose, outcome.covariance = end.pose, end.covariance
 
 
 _Stage = Callable[[Problem, _Outcome, Settings], Steps[None]]
@@ -273,17 +272,21 @@ def _finest_mm(problem: Problem, pose: Pose) -> float:
 
 def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...]) -> Steps[RegistrationResult]:
     level = _finest(problem, outcome.pose)
+    similarity_before = similarity_at(level, problem.start)
     measuring = descend(level, outcome.pose, problem.center(outcome.pose), iterations=0)
     end = yield from reported(measuring, "report", 0.5, outcome.pose)
+    covariance = end.covariance if outcome.covariance is None else outcome.covariance
+    evidence = evidence_of(level.compare([outcome.pose]), covariance, outcome.runner_up_gap)
     moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,
         start=problem.start,
-        similarity_before=similarity_at(level, problem.start),
-        similarity=end.similarity,
+        similarity_before=similarity_before,
+        similarity=evidence.similarity,
         moved_deg=moved_deg,
         moved_mm=moved_mm,
-        confidence=confidence(end, level, outcome.runner_up_gap, outcome.strayed),
+        confidence=confidence(evidence, problem.extent, outcome.strayed),
+        evidence=evidence,
         polarities=polarities,
         seconds=outcome.seconds,
     )

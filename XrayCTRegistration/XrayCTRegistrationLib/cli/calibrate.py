@@ -11,7 +11,8 @@ import typer
 from ..errors import InputError
 from .console import facts, files_fact, waiting
 from .options import output_folder
-from .output import published, writable_folder
+from ..io.folders import published
+from .output import writable_folder
 
 _FILES = ("calibration.json", "calibration.md", "calibration.png")
 

@@ -11,7 +11,7 @@ from ..calibrated import RIGHT_MM, Calibration, feature_values, logistic, standa
 from ..errors import InputError
 from .runner import START, CaseResult
 
-FEATURES = ("similarity_bounded", "explained", "compared", "runner_up_gap", "agreement", "hessian_mm")
+FEATURES = ("similarity", "inlying", "compared", "runner_up_gap", "agreement", "uncertainty_mm")
 
 _WRONG_AMONG_HIGH, _HIGH_AMONG_FAILURES, _LOW_AMONG_SUCCESSES = 0.02, 0.05, 0.05  # at most, on cases not fitted on
 _MARGIN = 0.5  # of these shares is spent where the thresholds are chosen: other cases are not quite like them

@@ -16,6 +16,7 @@ _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curve
 _DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-4
 _DEPTH_STEPS_MM = (-12.0, -6.0, -3.0, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
+CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
 _LEAST_COMPARED = 0.1  # a step after which less of the X-ray counts is not taken
 
 
@@ -30,6 +31,11 @@ class Descended:
     @property
     def similarity(self) -> float:
         return self.at.similarity
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(6, 6) of the twist, from the residuals alone."""
+        return CORRELATED_PIXELS * self.at.noise * np.linalg.pinv(self.at.matrix, rcond=1e-9, hermitian=True)
 
 
 Descent = Generator[Descended, None, Descended]

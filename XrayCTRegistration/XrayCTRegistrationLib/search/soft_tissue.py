@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import Pose
-from ..levels import Level, Linearised, Problem
+from ..levels import Level, Linearised
 
 _ITERATIONS, _STILL_MM = 8, 0.02
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
-_CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +38,13 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
         apart = apart + twist[6:] - twist[:6]
         if np.linalg.norm(twist[3:6]) < _STILL_MM:
             break
-    covariance = _CORRELATED_PIXELS * at.noise * np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)[:6, :6]
+    covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)[:6, :6]
     return Settled(bones, covariance)
 
 
 def _with_prior(at: Linearised, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The system with the prior's part in units of the residuals' noise."""
-    weight = _CORRELATED_PIXELS * at.noise / _SLACK**2
+    weight = CORRELATED_PIXELS * at.noise / _SLACK**2
     matrix, way = at.matrix.copy(), at.way.copy()
     for rows, sign in ((slice(0, 6), 1), (slice(6, 12), -1)):
         way[rows] += sign * weight * apart
