@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy import ndimage
 
 from .errors import InputError
-
-_FLAT_SHARE = 0.03  # of the grey values' range: the shadow of a collimator is flatter than this
-_MIN_COLLIMATED_SHARE = 0.01  # of the image: fewer dark border pixels are anatomy
-_CONVEX_SHARE = 0.95  # of its convex hull that an irradiated field fills
+from .field import irradiated_field
 
 
 class Polarity(str, Enum):
@@ -51,7 +47,7 @@ class XrayImage:
 
 
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
-    """Line integrals of a radiograph, with what lies outside the collimator masked.
+    """Line integrals of a radiograph, with what lies outside the irradiated field masked.
 
     Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
     Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
@@ -66,7 +62,7 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
         raise InputError(f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register.")
-    usable = ~collimated(pixels if polarity is Polarity.DARK else -pixels)
+    usable = irradiated_field(pixels).mask(pixels.shape)
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")
@@ -83,38 +79,3 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
     intensity = np.maximum(pixels - min(low, 0.0), floor)
     return XrayImage(np.log(intensity.max()) - np.log(intensity), usable)
 
-
-def collimated(pixels: np.ndarray) -> np.ndarray:
-    """Which pixels (rows, columns) the collimator shadows, where the lowest values mean no X-rays.
-
-    A shadow is a dark, flat region that covers at least three corners and leaves a convex field: a disc, a rectangle,
-    an octagon. Anything else that is dark at the border is anatomy, and nothing is masked.
-    """
-    low, high = np.percentile(pixels, (0.1, 99.9))
-    dark = pixels <= low + _FLAT_SHARE * (high - low)
-    opened = ndimage.binary_opening(np.pad(dark, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
-    labels, _ = ndimage.label(opened)
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    shadow = np.isin(labels, border[border > 0])
-    corners = shadow[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if shadow.mean() < _MIN_COLLIMATED_SHARE or corners.sum() < 3:
-        return np.zeros_like(shadow)
-    field = ndimage.binary_fill_holes(~shadow)
-    pieces, count = ndimage.label(field)
-    if count > 1:  # letters and markers outside the field
-        field = pieces == 1 + np.argmax(ndimage.sum_labels(field, pieces, np.arange(1, count + 1)))
-    if field.sum() < _CONVEX_SHARE * _convex_area(field):
-        return np.zeros_like(shadow)
-    rim = max(1, round(0.01 * max(pixels.shape)))  # the penumbra
-    return ~ndimage.binary_erosion(field, iterations=rim, border_value=1)
-
-
-def _convex_area(field: np.ndarray) -> float:
-    """Pixels inside the convex hull of a region."""
-    from scipy.spatial import ConvexHull
-
-    rows, columns = np.nonzero(field & ~ndimage.binary_erosion(field))
-    points = np.stack([columns, rows], axis=1).astype(np.float64)
-    if len(points) < 3 or np.ptp(points, axis=0).min() == 0:
-        return float(field.sum())
-    return max(float(ConvexHull(points).volume), 1.0)
