@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import InputError
 from .field import irradiated_field
+from .foreign import foreign_objects
 
 
 class Polarity(str, Enum):
@@ -39,7 +40,7 @@ class XrayImage:
     """An X-ray as registration compares it.
 
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
-    mask: (rows, columns) bool, False where no ray of the beam passed or the user masked.
+    mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
     """
 
     line_integrals: np.ndarray
@@ -47,8 +48,10 @@ class XrayImage:
 
 
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
-    """Line integrals of a radiograph, with what lies outside the irradiated field masked.
+    """Line integrals of a radiograph, with what cannot be compared with a CT masked.
 
+    That is whatever lies outside the irradiated field, its penumbra, and objects that are plainly foreign (see
+    `foreign_objects`), found whatever the polarity.
     Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
     Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
     mask: (rows, columns), nonzero where the image may be used.
@@ -59,9 +62,8 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         raise InputError(f"{where}: an X-ray must be a 2D image, this one has shape {pixels.shape}.")
     if not np.isfinite(pixels).all():
         raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low == high:
-        raise InputError(f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register.")
+    if pixels.min() == pixels.max():
+        raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
     usable = irradiated_field(pixels).mask(pixels.shape)
     if mask is not None:
         if mask.shape != pixels.shape:
@@ -69,13 +71,19 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         usable &= mask > 0
     if usable.mean() < 0.01:
         raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
+    integrals = _line_integrals(pixels, polarity, radiograph.logarithmic)
+    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
+
+
+def _line_integrals(pixels: np.ndarray, polarity: Polarity, logarithmic: bool) -> np.ndarray:
+    """Line integrals (rows, columns) up to scale and offset, the least of them 0."""
+    low, high = float(pixels.min()), float(pixels.max())
     if polarity is Polarity.BRIGHT:
-        return XrayImage((pixels - low) / (high - low), usable)
-    if radiograph.logarithmic:
-        return XrayImage((high - pixels) / (high - low), usable)
+        return (pixels - low) / (high - low)
+    if logarithmic:
+        return (high - pixels) / (high - low)
     # Half the smallest step of the grey scale stands for "nothing counted".
     step = np.diff(np.unique(pixels[:: max(1, len(pixels) // 256)])).min(initial=high - low)
     floor = 0.5 * max(float(step), (high - min(low, 0.0)) * 1e-5)
     intensity = np.maximum(pixels - min(low, 0.0), floor)
-    return XrayImage(np.log(intensity.max()) - np.log(intensity), usable)
-
+    return np.log(intensity.max()) - np.log(intensity)

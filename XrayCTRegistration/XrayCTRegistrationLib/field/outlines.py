@@ -51,13 +51,14 @@ def disc_through(first: FirstEdges, size_px: int) -> Disc | None:
     usable = (radii > _RADII[0] * size_px) & (radii < _RADII[1] * size_px)
     if not usable.any():
         return None
-    centers, radii = centers[usable], radii[usable]
-    columns, rows = (points[:, axis] - centers[:, axis, None] for axis in (0, 1))
-    distances = np.hypot(columns, rows)
+    centers, radii = centers[usable].astype(np.float32), radii[usable].astype(np.float32)
+    normals = first.outward.astype(np.float32)
+    columns, rows = (points[:, axis].astype(np.float32) - centers[:, axis, None] for axis in (0, 1))
+    distances = np.sqrt(columns**2 + rows**2)
     hits = np.abs(distances - radii[:, None]) < TOLERANCE_PX
-    hits &= columns * first.outward[:, 0] + rows * first.outward[:, 1] > _ALIGNED * distances
+    hits &= columns * normals[:, 0] + rows * normals[:, 1] > _ALIGNED * distances
     most = int(hits.sum(axis=1).argmax())
-    disc: Disc = Disc(*centers[most], float(radii[most]))
+    disc = Disc(*centers[most].tolist(), float(radii[most]))
     for _ in range(3):
         hit = on(disc, first)
         if hit.sum() < 8:

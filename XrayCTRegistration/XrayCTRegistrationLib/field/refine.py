@@ -60,7 +60,7 @@ def _refined_edge(edge: Edge, others: Field, pixels: np.ndarray, working: Workin
 def _robustly_fitted(edge: Edge, points: np.ndarray) -> tuple[Edge, np.ndarray]:
     """The edge through points (N, 2) of which some lie elsewhere, and which (N,) it goes through."""
     agreed = np.ones(len(points), bool)
-    for _ in range(5):
+    for _ in range(4):
         distance = np.abs(edge.depth_px(points))
         agreed = distance <= 2.5 * float(np.median(distance)) + 0.1
         edge = edge.fitted(points[agreed])

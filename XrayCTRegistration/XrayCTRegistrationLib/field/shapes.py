@@ -25,12 +25,12 @@ class Disc:
 
     def depth_px(self, points: np.ndarray) -> np.ndarray:
         """How far inside the field points (..., 2) lie; negative in the shadow."""
-        return self.radius_px - np.linalg.norm(points - self.center, axis=-1)
+        return self.radius_px - np.hypot(points[..., 0] - self.column_px, points[..., 1] - self.row_px)
 
     def normals(self, points: np.ndarray) -> np.ndarray:
         """Unit vectors (..., 2) out of the field."""
         outward = points - self.center
-        return outward / np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-9)
+        return outward / np.maximum(np.hypot(outward[..., 0], outward[..., 1]), 1e-9)[..., None]
 
     def outline(self, size_px: tuple[int, int]) -> np.ndarray:
         """Points (N, 2) all along the edge, one pixel apart. size_px: (columns, rows), not looked at."""
@@ -49,7 +49,7 @@ class Disc:
         design = np.column_stack([about, np.ones(len(about))])
         x, y, rest = np.linalg.lstsq(design, (about**2).sum(axis=1), rcond=None)[0]
         radius = np.sqrt(max(rest + (x**2 + y**2) / 4, 0.0))
-        return Disc(self.column_px + x / 2, self.row_px + y / 2, float(radius))
+        return Disc(float(self.column_px + x / 2), float(self.row_px + y / 2), float(radius))
 
     def scaled(self, factor: float, shift_px: float) -> Disc:
         """The same disc where a point p is factor * p + shift_px."""
