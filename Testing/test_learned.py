@@ -47,7 +47,7 @@ def case():
 
 def _problem(case, start: Pose):
     ct, view, radiograph, _, _ = case
-    return problem_of(ct, [radiograph], [view], start, Settings(device="cpu"))[0]
+    return problem_of(ct, [radiograph], [view], start, Settings(device="cpu"))
 
 
 def test_a_descent_on_a_similarity_that_knows_the_way_ends_at_the_truth(case):
@@ -141,7 +141,7 @@ def test_an_xray_that_does_not_reach_the_isocentre_is_an_input_error(case):
     ct, view, _, true, start = case
     corner = view.cropped((0, 0), (100, 30))
     radiograph = Radiograph(line_integrals(ct, corner, true, 3.0), "corner.png", Polarity.BRIGHT)
-    problem = problem_of(ct, [radiograph], [corner], start, Settings(device="cpu"))[0]
+    problem = problem_of(ct, [radiograph], [corner], start, Settings(device="cpu"))
     with pytest.raises(InputError, match="next to nothing about their isocentre"):
         finished(learned.learned_descent(problem, Correlation(), start))
 

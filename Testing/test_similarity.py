@@ -107,7 +107,9 @@ def test_the_gauss_newton_matrix_is_the_curvature_of_the_explained_squares_at_th
     assert torch.linalg.eigvalsh(system.matrix).min() > 0
     step = 0.02
     for axis in range(6):
-        found = compare(fixed, (image + step * jacobian[axis])[None], ALL, 10.0)  # a scale at which nothing is an outlier
+        found = compare(
+            fixed, (image + step * jacobian[axis])[None], ALL, 10.0
+        )  # a scale at which nothing is an outlier
         lost = (found.weights * found.residuals.square()).sum() / (found.weights * found.moving.pixels.square()).sum()
         # the fitted slope of contrast and the flatness floor's own slope: some percent
         assert float(lost) == pytest.approx(step**2 * float(system.matrix[axis, axis]), rel=0.15)

@@ -121,7 +121,7 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, oc
             errors = asdict(case.error_of(case.start))
             rows.append(CaseResult(path.name, number, START, **errors, similarity=np.nan))
             with torch_on_one_thread():
-                problem, _ = problem_of(ct, [case.radiograph], [case.view], case.start, Settings())
+                problem = problem_of(ct, [case.radiograph], [case.view], case.start, Settings())
                 for network in networks:
                     clock = time.perf_counter()
                     pose = finished(learned_descent(problem, network, case.start))

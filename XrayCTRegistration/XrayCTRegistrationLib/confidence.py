@@ -68,7 +68,9 @@ def confidence(evidence: Evidence, extent: Extent, strayed: bool) -> Confidence:
     if strayed:
         return Confidence("low", "the images fit better farther away than the search may go", expected_mm)
     if evidence.compared < _LITTLE:
-        reason = f"only {evidence.compared:.0%} of what the CT could show was compared: give a longer CT or a wider image"
+        reason = (
+            f"only {evidence.compared:.0%} of what the CT could show was compared: give a longer CT or a wider image"
+        )
         return Confidence("low", reason, expected_mm)
     if similarity < _UNALIKE:
         reason = f"the DRR explains next to nothing of the X-ray (similarity {similarity:.2f})"
@@ -98,7 +100,10 @@ def _agreement(found: Comparison) -> float:
     structure, lost = (found.weights[0] * one[0].square() for one in (found.fixed, found.residuals.clamp(-3, 3)))
     rows, columns = (np.array_split(np.arange(side), _PATCHES) for side in structure.shape)
     sums = [
-        (float(structure[r[0] : r[-1] + 1, c[0] : c[-1] + 1].sum()), float(lost[r[0] : r[-1] + 1, c[0] : c[-1] + 1].sum()))
+        (
+            float(structure[r[0] : r[-1] + 1, c[0] : c[-1] + 1].sum()),
+            float(lost[r[0] : r[-1] + 1, c[0] : c[-1] + 1].sum()),
+        )
         for r in rows
         for c in columns
         if len(r) and len(c)

@@ -15,7 +15,7 @@ from .similarity import SCALES, Comparison, FixedImage, compare, gauss_newton
 from .tissue import bones_of, soft_tissue_of
 from .volume import Volume
 from .weights import Extent, ray_weights, shadow
-from .xray import XrayImage
+from .xray import Polarity, XrayImage
 
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
 _WINDOW_PX = 8  # radius of the windows of local normalisation, at every level
@@ -108,7 +108,8 @@ class Problem:
 
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
     isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. device: see
-    `projector.device_for`.
+    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in the other
+    polarity, where little speaks for either.
     """
 
     attenuation: Volume
@@ -118,6 +119,8 @@ class Problem:
     isocenter: np.ndarray
     extent: Extent
     device: str = "cpu"
+    polarities: tuple[Polarity, ...] = ()
+    otherwise: Problem | None = None
     _projectors: dict[tuple[object, ...], Projector] = field(default_factory=dict, init=False, repr=False)
 
     def center(self, pose: Pose) -> np.ndarray:
@@ -142,7 +145,14 @@ class Problem:
             extents.append((last - first + 1) * view.millimetres_per_pixel_at(self.center(pose)))
         return float(np.max(extents))
 
-    def level(self, pose: Pose, pixel_mm: float, voxel_mm: float | None = None, margin_mm: float = _MARGIN_MM, window_px: int = _WINDOW_PX) -> Level:
+    def level(
+        self,
+        pose: Pose,
+        pixel_mm: float,
+        voxel_mm: float | None = None,
+        margin_mm: float = _MARGIN_MM,
+        window_px: int = _WINDOW_PX,
+    ) -> Level:
         """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
         The X-rays are cropped to the CT's footprint under the pose with a margin; both lengths at the isocentre.
@@ -155,9 +165,13 @@ class Problem:
         """As `level`, of two bodies: the bones, then all that is soft."""
         factors = self.attenuation.factors_to(pixel_mm)
         bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        return Level(bodies, self._fixed(pose, pixel_mm, _MARGIN_MM, _WINDOW_PX, bodies[0].device), self.extent, pixel_mm)
+        return Level(
+            bodies, self._fixed(pose, pixel_mm, _MARGIN_MM, _WINDOW_PX, bodies[0].device), self.extent, pixel_mm
+        )
 
-    def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, window_px: int, device: torch.device) -> tuple[FixedImage, ...]:
+    def _fixed(
+        self, pose: Pose, pixel_mm: float, margin_mm: float, window_px: int, device: torch.device
+    ) -> tuple[FixedImage, ...]:
         fixed = []
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))

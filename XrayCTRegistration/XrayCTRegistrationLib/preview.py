@@ -86,9 +86,10 @@ class Preview:
         try:
             with torch_on_one_thread():
                 if self._problem is None:
-                    self._problem, self.polarities = problem_of(
+                    self._problem = problem_of(
                         self._ct.volume, self._radiographs, self.views, pose, self._settings, self._masks
                     )
+                    self.polarities = self._problem.polarities
                 pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
                 return similarity_at(self._problem.level(pose, pixel_mm), pose)
         except InputError:

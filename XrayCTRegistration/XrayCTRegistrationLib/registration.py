@@ -25,13 +25,13 @@ from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import descend, descend_in_depth, descend_through
 from .search.global_search import NEAR, SearchRange, global_search
-from .search.polarity import readings
+from .search.polarity import Reading, readings
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
 from .weights import Extent
-from .xray import Polarity, Radiograph, XrayImage, xray_image
+from .xray import Polarity, Radiograph, xray_image
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
 _FINEST_ITERATIONS, _COARSE_ITERATIONS = 20, 25
@@ -135,12 +135,12 @@ def registration_steps(
     with torch_on_one_thread():
         with outcome.timed("prepare"):
             yield RegistrationState("prepare", 0.0, start, float("nan"))
-            problem, polarities = yield from problem_steps(ct, radiographs, views, start, settings, masks)
+            problem = yield from problem_steps(ct, radiographs, views, start, settings, masks)
         for name, stage in METHODS[settings.method].items():
             with outcome.timed(name):
-                yield from stage(problem, outcome, settings)
+                problem = (yield from stage(problem, outcome, settings)) or problem
         with outcome.timed("report"):
-            return (yield from _report(problem, outcome, polarities))
+            return (yield from _report(problem, outcome))
 
 
 def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
@@ -148,10 +148,17 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
     return Pose.from_parts(np.eye(3), common_isocenter(list(views)) - ct.center)
 
 
-def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
+    """Where little spoke for the polarity of an X-ray, the search decides: the more similar pose is that of the right
+    one."""
     found = yield from global_search(problem, settings.span, settings.seed)
+    if problem.otherwise is not None:
+        other = yield from global_search(problem.otherwise, settings.span, settings.seed)
+        if other.similarity > found.similarity:
+            found, problem = other, problem.otherwise
     outcome.pose = found.pose
     outcome.runner_up_gap = found.similarity - found.runner_up
+    return problem
 
 
 def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
@@ -174,7 +181,9 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     pose = outcome.pose
     for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
         pixel_mm = problem.extent_mm(pose) / pixels
-        steps = descend_through(problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS)
+        steps = descend_through(
+            problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS
+        )
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     steps = descend_in_depth(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
@@ -186,7 +195,7 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
         outcome.pose, outcome.covariance = end.pose, end.covariance
 
 
-_Stage = Callable[[Problem, _Outcome, Settings], Steps[None]]
+_Stage = Callable[[Problem, _Outcome, Settings], Steps[Problem | None]]
 METHODS: dict[str, dict[str, _Stage]] = {
     "auto": {"search": _search, "gradient": _gradient},
     "search": {"search": _search},
@@ -204,7 +213,7 @@ def problem_of(
     start: Pose,
     settings: Settings,
     masks: Sequence[np.ndarray | None] | None = None,
-) -> tuple[Problem, tuple[Polarity, ...]]:
+) -> Problem:
     """The input checked and prepared: attenuation, line integrals, and the polarity of every X-ray."""
     return finished(problem_steps(ct, radiographs, views, start, settings, masks))
 
@@ -216,7 +225,7 @@ def problem_steps(
     start: Pose,
     settings: Settings,
     masks: Sequence[np.ndarray | None] | None = None,
-) -> Steps[tuple[Problem, tuple[Polarity, ...]]]:
+) -> Steps[Problem]:
     """As `problem_of`, with pauses."""
     if not radiographs:
         raise InputError("There is no X-ray. Give at least one.")
@@ -246,19 +255,23 @@ def problem_steps(
             footprint(problem.attenuation, start, view)
         except InputError as error:
             raise InputError(f"{radiograph.where}: {error}") from None
-    images: list[XrayImage] = []
-    polarities: list[Polarity] = []
+    read: list[list[Reading]] = []
     for index, (radiograph, mask) in enumerate(zip(radiographs, masks)):
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
-            read = yield from readings(problem, index, radiograph, mask)
-            polarity, image = read[0].polarity, read[0].image
-            log.info("%s: the CT matches with high absorption %s.", radiograph.where, polarity.value)
+            read.append((yield from readings(problem, index, radiograph, mask)))
+            log.info("%s: the CT matches with high absorption %s.", radiograph.where, read[-1][0].polarity.value)
         else:
-            image = xray_image(radiograph, polarity, mask)
-        images.append(image)
-        polarities.append(polarity)
-    return replace(problem, images=tuple(images)), tuple(polarities)
+            read.append([Reading(polarity, xray_image(radiograph, polarity, mask))])
+    if any(len(of_one) > 1 for of_one in read):
+        log.info("Little speaks for either polarity, so the search tries both.")
+        problem = replace(problem, otherwise=_read_as(problem, [of_one[-1] for of_one in read]))
+    return _read_as(problem, [of_one[0] for of_one in read])
+
+
+def _read_as(problem: Problem, readings: Sequence[Reading]) -> Problem:
+    images, polarities = zip(*((one.image, one.polarity) for one in readings))
+    return replace(problem, images=images, polarities=polarities)
 
 
 def _finest(problem: Problem, pose: Pose) -> Level:
@@ -270,7 +283,7 @@ def _finest_mm(problem: Problem, pose: Pose) -> float:
     return problem.extent_mm(pose) / _FINEST_PIXELS
 
 
-def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...]) -> Steps[RegistrationResult]:
+def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
     level = _finest(problem, outcome.pose)
     similarity_before = similarity_at(level, problem.start)
     measuring = descend(level, outcome.pose, problem.center(outcome.pose), iterations=0)
@@ -287,7 +300,7 @@ def _report(problem: Problem, outcome: _Outcome, polarities: tuple[Polarity, ...
         moved_mm=moved_mm,
         confidence=confidence(evidence, problem.extent, outcome.strayed),
         evidence=evidence,
-        polarities=polarities,
+        polarities=problem.polarities,
         seconds=outcome.seconds,
     )
 

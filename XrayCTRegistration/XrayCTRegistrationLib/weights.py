@@ -60,7 +60,9 @@ def ray_weights(extent: Extent, poses: torch.Tensor, view: XrayView) -> torch.Te
     view is passed by every ray and decides nothing: the body beyond it is missed by all of them alike.
     """
     to_voxel = torch.linalg.inv(poses.double().cpu() @ torch.from_numpy(extent.ijk_to_world.copy()))
-    rays = torch.from_numpy(np.stack([*view.pixel_to_world[:3, :2].T, view.pixel_to_world[:3, 3] - view.source], axis=1))
+    rays = torch.from_numpy(
+        np.stack([*view.pixel_to_world[:3, :2].T, view.pixel_to_world[:3, 3] - view.source], axis=1)
+    )
     rays = to_voxel[:, :3, :3] @ rays  # (B, 3, 3): voxels per column, per row, and at pixel (0, 0)
     source = to_voxel[:, :3, :3] @ torch.from_numpy(view.source.copy()) + to_voxel[:, :3, 3]
     columns, rows = (torch.arange(size, dtype=torch.float32) for size in view.size_px)

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy import ndimage
 
 from .errors import InputError
-
-_FLAT_SHARE = 0.03  # of the grey values' range: the shadow of a collimator is flatter than this
-_MIN_COLLIMATED_SHARE = 0.01  # of the image: fewer dark border pixels are anatomy
-_CONVEX_SHARE = 0.95  # of its convex hull that an irradiated field fills
+from .field import irradiated_field
+from .foreign import foreign_objects
 
 
 class Polarity(str, Enum):
@@ -43,7 +40,7 @@ class XrayImage:
     """An X-ray as registration compares it.
 
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
-    mask: (rows, columns) bool, False where no ray of the beam passed or the user masked.
+    mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
     """
 
     line_integrals: np.ndarray
@@ -51,8 +48,10 @@ class XrayImage:
 
 
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
-    """Line integrals of a radiograph, with what lies outside the collimator masked.
+    """Line integrals of a radiograph, with what cannot be compared with a CT masked.
 
+    That is whatever lies outside the irradiated field, its penumbra, and objects that are plainly foreign (see
+    `foreign_objects`), found whatever the polarity.
     Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
     Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
     mask: (rows, columns), nonzero where the image may be used.
@@ -63,21 +62,22 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         raise InputError(f"{where}: an X-ray must be a 2D image, this one has shape {pixels.shape}.")
     if not np.isfinite(pixels).all():
         raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low == high:
-        raise InputError(f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register.")
-    usable = ~collimated(pixels if polarity is Polarity.DARK else -pixels)
+    if pixels.min() == pixels.max():
+        raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
+    usable = irradiated_field(pixels).mask(pixels.shape)
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")
         usable &= mask > 0
     if usable.mean() < 0.01:
         raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
-    return XrayImage(line_integrals_of(radiograph, polarity), usable)
+    integrals = line_integrals_of(radiograph, polarity)
+    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
 
 
 def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
-    """Line integrals (rows, columns) of finite pixels that are not all alike, float32; see `xray_image`."""
+    """Line integrals (rows, columns) of finite pixels that are not all alike, float32, the least of them 0; see
+    `xray_image`."""
     pixels = np.asarray(radiograph.pixels, dtype=np.float32)
     low, high = float(pixels.min()), float(pixels.max())
     if polarity is Polarity.BRIGHT:
@@ -89,39 +89,3 @@ def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
     floor = 0.5 * max(float(step), (high - min(low, 0.0)) * 1e-5)
     intensity = np.maximum(pixels - min(low, 0.0), floor)
     return np.log(intensity.max()) - np.log(intensity)
-
-
-def collimated(pixels: np.ndarray) -> np.ndarray:
-    """Which pixels (rows, columns) the collimator shadows, where the lowest values mean no X-rays.
-
-    A shadow is a dark, flat region that covers at least three corners and leaves a convex field: a disc, a rectangle,
-    an octagon. Anything else that is dark at the border is anatomy, and nothing is masked.
-    """
-    low, high = np.percentile(pixels, (0.1, 99.9))
-    dark = pixels <= low + _FLAT_SHARE * (high - low)
-    opened = ndimage.binary_opening(np.pad(dark, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
-    labels, _ = ndimage.label(opened)
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    shadow = np.isin(labels, border[border > 0])
-    corners = shadow[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if shadow.mean() < _MIN_COLLIMATED_SHARE or corners.sum() < 3:
-        return np.zeros_like(shadow)
-    field = ndimage.binary_fill_holes(~shadow)
-    pieces, count = ndimage.label(field)
-    if count > 1:  # letters and markers outside the field
-        field = pieces == 1 + np.argmax(ndimage.sum_labels(field, pieces, np.arange(1, count + 1)))
-    if field.sum() < _CONVEX_SHARE * _convex_area(field):
-        return np.zeros_like(shadow)
-    rim = max(1, round(0.01 * max(pixels.shape)))  # the penumbra
-    return ~ndimage.binary_erosion(field, iterations=rim, border_value=1)
-
-
-def _convex_area(field: np.ndarray) -> float:
-    """Pixels inside the convex hull of a region."""
-    from scipy.spatial import ConvexHull
-
-    rows, columns = np.nonzero(field & ~ndimage.binary_erosion(field))
-    points = np.stack([columns, rows], axis=1).astype(np.float64)
-    if len(points) < 3 or np.ptp(points, axis=0).min() == 0:
-        return float(field.sum())
-    return max(float(ConvexHull(points).volume), 1.0)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..io.folders import published
 from .console import facts, files_fact, waiting
 from .options import output_folder
-from ..io.folders import published
 from .output import writable_folder
 
 _FILES = ("calibration.json", "calibration.md", "calibration.png")

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ..field import irradiated_field
 from ..grey import SEEN_PX, grey_window
-from ..xray import Polarity, Radiograph, XrayImage, collimated, line_integrals_of, xray_image
+from ..xray import Polarity, Radiograph, XrayImage, line_integrals_of, xray_image
 from .frames import ijk_to_ras, vtk_matrix
 from .volumes import vtk_image
 from .xrays import radiograph_of
@@ -58,7 +59,7 @@ def likely_polarity(pixels: np.ndarray) -> Polarity:
     its rim. A guess to show an image by; a registration asks the CT."""
     every = -(-max(pixels.shape) // SEEN_PX)
     seen = np.asarray(pixels[::every, ::every], dtype=np.float32)
-    field = ~collimated(seen)
+    field = irradiated_field(seen).mask(seen.shape)
     depth = ndimage.distance_transform_edt(np.pad(field, 1))[1:-1, 1:-1]
     rim = field & (depth <= max(1.0, _RIM_SHARE * depth.max()))
     return Polarity.DARK if seen[depth > 0.5 * depth.max()].mean() < seen[rim].mean() else Polarity.BRIGHT

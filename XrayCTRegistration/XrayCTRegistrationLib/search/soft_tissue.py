@@ -13,6 +13,7 @@ import numpy as np
 
 from ..geometry import Pose
 from ..levels import Level, Linearised
+from .descent import CORRELATED_PIXELS
 
 _ITERATIONS, _STILL_MM = 8, 0.02
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
