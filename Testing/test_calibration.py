@@ -17,7 +17,7 @@ from XrayCTRegistrationLib.evaluation.calibration_report import markdown, write_
 from XrayCTRegistrationLib.evaluation.case_files import write_csv
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult
 
-NAMES = ("alike", "hessian_mm")
+NAMES = ("alike", "uncertainty_mm")
 MODEL = Calibration(NAMES, (0.5, 0.0), (0.25, 2.0), (2.0, -1.0), 0.5, (-1.0, 0.5), 0.25, high=0.9, low=0.2)
 
 
@@ -33,7 +33,7 @@ def drawn(count: int, seed: int) -> list[CaseResult]:
     rows = []
     for number in range(count):
         evidence = {name: float(rng.uniform()) for name in FEATURES}
-        right = rng.random() < logistic(np.array(20 * (evidence["explained"] - 0.4)))
+        right = rng.random() < logistic(np.array(20 * (evidence["inlying"] - 0.4)))
         error = np.exp(rng.normal(0, 0.3) - 2 * evidence["agreement"]) * (1.0 if right else 100.0)
         rows.append(made_up(f"{'abcd'[number % 4]}.nii.gz", number, float(error), evidence))
     return rows
@@ -43,20 +43,20 @@ def drawn(count: int, seed: int) -> list[CaseResult]:
 
 
 def test_probability_and_expected_error_are_the_formula_on_standardised_features() -> None:
-    evidence = {"alike": 0.75, "hessian_mm": np.e**4, "unused": 9.0}  # one deviation up, and two
+    evidence = {"alike": 0.75, "uncertainty_mm": np.e**4, "unused": 9.0}  # one deviation up, and two
     assert MODEL.probability(evidence) == pytest.approx(1 / (1 + np.exp(-(2.0 - 2.0 + 0.5))))
     assert MODEL.expected_error_mm(evidence) == pytest.approx(np.exp(-1.0 + 1.0 + 0.25))
 
 
 def test_what_is_not_known_counts_as_the_mean_and_nothing_for_more_than_four_deviations() -> None:
-    mean = {"alike": 0.5, "hessian_mm": 1.0}
+    mean = {"alike": 0.5, "uncertainty_mm": 1.0}
     assert MODEL.probability(mean | {"alike": np.nan}) == MODEL.probability(mean)
     assert MODEL.probability(mean | {"alike": 1e9}) == MODEL.probability(mean | {"alike": 0.5 + 4 * 0.25})
-    assert MODEL.probability(mean | {"hessian_mm": 0.0}) == MODEL.probability(mean | {"hessian_mm": np.exp(-8.0)})
+    assert MODEL.probability(mean | {"uncertainty_mm": 0.0}) == MODEL.probability(mean | {"uncertainty_mm": np.exp(-8.0)})
 
 
 def test_lengths_enter_as_logarithms_and_other_features_as_they_are() -> None:
-    np.testing.assert_allclose(feature_values({"hessian_mm": 2.0, "alike": 2.0}, NAMES), [2.0, np.log(2.0)])
+    np.testing.assert_allclose(feature_values({"uncertainty_mm": 2.0, "alike": 2.0}, NAMES), [2.0, np.log(2.0)])
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_a_calibration_is_fitted_to_some_cts_and_keeps_its_promises_on_others() 
     assert result.tested.failures_not_high_percent >= 95
     assert result.tested.successes_low_percent <= 5
     assert result.tested.within_twice_expected_percent >= 80
-    assert np.argmax(np.abs(result.calibration.weights)) == FEATURES.index("explained")
-    assert np.argmin(result.calibration.error_weights) in (FEATURES.index("explained"), FEATURES.index("agreement"))
+    assert np.argmax(np.abs(result.calibration.weights)) == FEATURES.index("inlying")
+    assert np.argmin(result.calibration.error_weights) in (FEATURES.index("inlying"), FEATURES.index("agreement"))
 
 
 def test_the_tested_cases_take_no_part_in_the_fit() -> None:

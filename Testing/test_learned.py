@@ -88,9 +88,8 @@ def test_a_mirrored_fine_and_off_centre_detector_gives_the_same_window(case):
     images = []
     for one in (view, other):
         integrals = line_integrals(ct, one, true, 3.0)
-        image = problem_of(ct, [Radiograph(integrals, "x", Polarity.BRIGHT)], [one], true, Settings(device="cpu"))[
-            0
-        ].images
+        radiograph = Radiograph(integrals, "x", Polarity.BRIGHT)
+        image = problem_of(ct, [radiograph], [one], true, Settings(device="cpu")).images
         window = learned.learned_view(one)
         seen, share = learned._resampled(image[0], one, window)
         assert share[8:-8, 8:-8].min() > 0.99

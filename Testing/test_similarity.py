@@ -71,7 +71,7 @@ def test_what_is_opaque_costs_what_it_covers_and_spares_the_rest():
     beaded[8:20, 8:20] = 20  # 11 % of the image, and windows of 13 pixels that see it in 40 %
     found = compare(fixed_image(beaded), image[None], ALL)
     assert float(found.similarity) > 1 - 0.4  # were every pixel of those windows lost
-    assert found.fitting[0, 9:19, 9:19].median() < 1e-3
+    assert found.fitting[0, 9:19, 9:19].median() < 0.2
     assert found.fitting[0].median() > 0.9
 
 

@@ -167,7 +167,8 @@ def blocks(host: Any, size: tuple[int, int, int], folder: Path) -> list[str]:
 
 
 class Blocks:
-    """longest_ms; over: how many exceed what is allowed; seconds: of the whole step; culprits: functions, worst first."""
+    """longest_ms; over: how many exceed what is allowed;
+    seconds: of the whole step; culprits: functions, worst first."""
 
     def __init__(self, turns: list[tuple[float, float, float]], samples: list[tuple[float, str]]) -> None:
         lengths = [1000 * (end - begin) - drawn_ms for begin, end, drawn_ms in turns]

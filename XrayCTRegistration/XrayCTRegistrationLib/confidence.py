@@ -10,8 +10,8 @@ import numpy as np
 from .similarity import Comparison
 from .weights import Extent
 
-# Chosen on simulated X-rays of three CTs (seed 0) with and without cut CTs, rods and rectangles in the way and moved soft
-# tissue: no wrong pose was more similar than 0.3 at the last resolution, or ahead of all others by more than 0.09.
+# Chosen on simulated X-rays of three CTs (seed 0) with and without cut CTs, rods and rectangles in the way and moved
+# soft tissue: no wrong pose was more similar than 0.3 at the last resolution, or ahead of all others by more than 0.09.
 _UNALIKE, _ALIKE = 0.15, 0.45
 _AMBIGUOUS, _CLEAR = 0.1, 0.2
 _LITTLE = 0.3  # of the CT's footprint, compared
@@ -26,8 +26,8 @@ class Evidence:
     similarity: at the last resolution, see `similarity`. inlying: the share of the X-ray's structure that is not taken
     for something else. compared: the share of the CT's footprint that could be compared. runner_up_gap: by how much the
     pose was more similar than the best clearly different one that the search met; NaN without a search. agreement: the
-    share of the image's patches of which the pose explains something. uncertainty_mm: standard deviation of points 50 mm
-    from the isocentre, by the covariance of the pose.
+    share of the image's patches of which the pose explains something. uncertainty_mm: standard deviation of points
+    50 mm from the isocentre, by the covariance of the pose.
     """
 
     similarity: float

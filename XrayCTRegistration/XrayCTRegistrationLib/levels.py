@@ -1,4 +1,4 @@
-"""A registration problem and its resolutions, coarse to fine. A `Level` is the one place that says how alike a pose is."""
+"""A registration problem and its resolutions. A `Level` is the one place that says how alike a pose is."""
 
 from __future__ import annotations
 

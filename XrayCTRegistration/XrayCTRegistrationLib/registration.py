@@ -152,7 +152,7 @@ def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Pr
     """Where little spoke for the polarity of an X-ray, the search decides: the more similar pose is that of the right
     one."""
     found = yield from global_search(problem, settings.span, settings.seed)
-    if problem.otherwise is not None:
+    if problem.otherwise is not None and not found.convincing:
         other = yield from global_search(problem.otherwise, settings.span, settings.seed)
         if other.similarity > found.similarity:
             found, problem = other, problem.otherwise
@@ -175,9 +175,9 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them; then bones and soft
-    tissue each for itself. Where it leaves the range of the search, the image does not hold the pose, and the pose
-    stays as it was."""
+    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them; then bones and
+    soft tissue each for itself. Where it leaves the range of the search, the image does not hold the pose, and the
+    pose stays as it was."""
     pose = outcome.pose
     for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
         pixel_mm = problem.extent_mm(pose) / pixels

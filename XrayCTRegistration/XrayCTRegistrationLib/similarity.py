@@ -1,8 +1,8 @@
 """How alike an X-ray and DRRs are: the share of the X-ray's structure that the DRR explains.
 
-Both images are locally normalised (each pixel minus the mean of its window, over the window's standard deviation), which
-keeps fine structure and ignores slow changes of contrast. With f the X-ray's, m the DRR's normalised pixels, w their
-weights and a the contrast between the two, fitted,
+Both images are locally normalised (each pixel minus the mean of its window, over the window's standard deviation),
+which keeps fine structure and ignores slow changes of contrast. With f the X-ray's, m the DRR's normalised pixels, w
+their weights and a the contrast between the two, fitted,
 
     similarity = 1 - sum w rho(f - a m) / sum w rho(f),    rho(r) = 1 - exp(-r^2 / 2 scale^2)    (Welsch)
 
@@ -59,8 +59,8 @@ class Local:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A Gauss-Newton system in n parameters, over the squares of the explained structure, so that levels and views weigh
-    alike: matrix (n, n) and way up (n,), float64. noise: the residuals' variance in these units, if they were
+    """A Gauss-Newton system in n parameters, over the squares of the explained structure, so that levels and views
+    weigh alike: matrix (n, n) and way up (n,), float64. noise: the residuals' variance in these units, if they were
     independent."""
 
     matrix: torch.Tensor
@@ -106,7 +106,8 @@ def compare(fixed: FixedImage, images: torch.Tensor, rays: torch.Tensor, scale: 
 def _fitted(
     fixed: torch.Tensor, moving: torch.Tensor, weights: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The contrast (B, 1, 1) by iteratively reweighted least squares, residuals and Welsch weights (B, rows, columns)."""
+    """The contrast (B, 1, 1) by iteratively reweighted least squares, residuals and Welsch weights (B, rows,
+    columns)."""
     product, square = weights * fixed * moving, weights * moving.square()
     inlying = None
     for _ in range(_CONTRAST_STEPS):

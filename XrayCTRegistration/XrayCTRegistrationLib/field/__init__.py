@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from .edges import Edges, FirstEdges, edges_of, equal_noise, first_edges, working_image
 from .evidence import Outline, evidence, outline
 from .outlines import LEAST_LENGTH, TOLERANCE_PX, beyond, blades_through, disc_through, faint_blades, on, quiet
 from .refine import refined
-from .shapes import Blade, Disc, Edge, Field
+from .shapes import Blade, Disc, Field
 
 __all__ = ["Blade", "Disc", "Field", "irradiated_field"]
 

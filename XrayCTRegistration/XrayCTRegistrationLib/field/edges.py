@@ -17,7 +17,7 @@ _BESIDE_PX = 5  # an edge stands out from the gradient this far beside it, as ra
 
 @dataclass(frozen=True)
 class Working:
-    """How the working image stands in the X-ray: every factor-th pixel is a mean of factor x factor, trim_px left off."""
+    """How the working image stands in the X-ray: every factor-th pixel is a mean of factor x factor, trim_px off."""
 
     factor: int
     trim_px: int

@@ -58,6 +58,11 @@ class Found:
     similarity: float
     runner_up: float
 
+    @property
+    def convincing(self) -> bool:
+        """Whether there is nothing to be gained by looking elsewhere."""
+        return self.similarity > _CONVINCING or self.similarity - self.runner_up > _CLEAR
+
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing or
@@ -73,10 +78,10 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
     pool += yield from _refined(problem, refining, span, [problem.start], 0.0, unmoved)
     for number in range(_MOST_ROUNDS):
         best = max(pool, key=_similarity)
-        if best.similarity > _CONVINCING or (number and best.similarity - _runner_up(problem, pool, best) > _CLEAR):
+        if best.similarity > _CONVINCING or (number and _found(problem, pool).convincing):
             break
         progress = number / _MOST_ROUNDS
-        turned = turned_poses(problem, span, seed, number)
+        turned = turned_poses(problem, span, seed, _POSES_A_ROUND, number)
         for ranked in matched(matching, center, turned, span.in_plane_mm, span.depths_mm):  # noqa: B007
             yield RegistrationState("search", progress, best.pose, best.similarity)
         closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number)
@@ -84,14 +89,14 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
             yield RegistrationState("search", progress, best.pose, best.similarity)
         candidates = _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
         pool += yield from _refined(problem, refining, span, candidates, progress, best)
+    return _found(problem, pool)
+
+
+def _found(problem: Problem, pool: list[Descended]) -> Found:
+    """The best of the poses, beside the best of those that are clearly others."""
     best = max(pool, key=_similarity)
-    return Found(best.pose, best.similarity, _runner_up(problem, pool, best))
-
-
-def _runner_up(problem: Problem, pool: list[Descended], best: Descended) -> float:
-    """The similarity of the best pose that is clearly another one; 0, a blank image's, where there is none."""
     others = [one.similarity for one in pool if problem.distance_mm(one.pose, best.pose) > _OTHER_POSE_MM]
-    return max([0.0, *others])
+    return Found(best.pose, best.similarity, max([0.0, *others]))
 
 
 def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
@@ -136,9 +141,9 @@ def _similarity(one: Descended) -> float:
 
 
 def turned_poses(
-    problem: Problem, span: SearchRange, seed: int, number: int = 0, count: int = _POSES_A_ROUND
+    problem: Problem, span: SearchRange, seed: int, count: int, number: int = 0
 ) -> list[Pose]:
-    """Round `number` of poses about the start, turned by a normal distribution, quasi-random (Sobol)."""
+    """Round `number` of `count` poses about the start, turned by a normal distribution, quasi-random (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
     last = (number + 1) * count
     uniform = sobol_points(last, seed)[last - count :, :3]

@@ -1,8 +1,8 @@
 """Rendered poses sought in the X-rays: where, and how far away, each matches best.
 
 A shift of the CT across the central ray shifts its DRR, nearly, and a shift along it scales the DRR. So only rotations
-are rendered; shifts are found by normalised cross-correlation with the whole X-ray at once, in Fourier space, with masks
-on both sides (Padfield 2012), and depths by doing so with the X-ray at several scales.
+are rendered; shifts are found by normalised cross-correlation with the whole X-ray at once, in Fourier space, with
+masks on both sides (Padfield 2012), and depths by doing so with the X-ray at several scales.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def readings(
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
         level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, window_px=_WINDOW_PX)
-        poses = [alone.start, *turned_poses(alone, span, 0, count=_POSES)]
+        poses = [alone.start, *turned_poses(alone, span, 0, _POSES)]
         center = alone.center(alone.start)
         for matches in matched(level, center, poses, span.in_plane_mm, span.depths_mm):  # noqa: B007
             yield RegistrationState("prepare", progress, problem.start, float("nan"))

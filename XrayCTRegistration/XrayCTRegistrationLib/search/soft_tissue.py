@@ -1,7 +1,7 @@
 """The bones' pose where soft tissue has moved: bones and soft tissue as two bodies whose DRRs add up.
 
-What lies around the bones (organs, fat, breath) never stands as it stood in the CT, and one pose for all pulls the bones
-along. Here the soft tissue has a pose of its own, tied to the bones' by a prior.
+What lies around the bones (organs, fat, breath) never stands as it stood in the CT, and one pose for all pulls the
+bones along. Here the soft tissue has a pose of its own, tied to the bones' by a prior.
 """
 
 from __future__ import annotations
