@@ -80,8 +80,9 @@ def test_a_moderate_start_ends_at_the_true_pose(ct, method) -> None:
     result = register(ct, [xray(ct, view, true)], [view], start, Settings(method=method))
     found = error(ct, result.pose, true, view)
     # Turns and shifts across the ray move a pixel of 1.1 mm visibly; depth by 1 mm scales the image by 1/700 only.
+    # The bones are found beside soft tissue that may have moved, which leaves them a third of a pixel at these counts.
     assert found.rotation_deg < 0.3
-    assert found.in_plane_mm < 0.3
+    assert found.in_plane_mm < 0.4
     assert found.depth_mm < 2.0
     assert found.mtre_mm < 2.0
     assert result.similarity > result.similarity_before + 0.1

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..similarity import SCALES
-from ..state import RegistrationState, Steps, reported
+from ..state import RegistrationState, Steps, reported, shown
 from .descent import Descended, descend
 from .matching import Match, matched
 from .sobol import sobol_points
@@ -129,7 +129,7 @@ def _refined(
         found = []
         for pose in poses:
             steps = descend(level, pose, problem.center(pose), _ITERATIONS, scale)
-            found.append((yield from reported(steps, "search", progress, best.pose, best.similarity)))
+            found.append((yield from shown(steps, RegistrationState("search", progress, best.pose, best.similarity))))
         found = [one for one in found if span.holds(*problem.motion(one.pose))]
         values = [float(level.similarity([one.pose])[0]) for one in found]
         poses = [found[k].pose for k in np.argsort(values)[::-1][:kept]]
