@@ -70,7 +70,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
     center = problem.center(problem.start)
     extent_mm = problem.extent_mm(problem.start)
     pixel_mm = extent_mm / _MATCH_PIXELS
-    matching = problem.level(problem.start, pixel_mm, 1.6 * pixel_mm, window_px=_MATCH_WINDOW_PX)
+    matching = problem.level(problem.start, pixel_mm, 1.6 * pixel_mm, least_window_px=_MATCH_WINDOW_PX)
     pixel_mm = extent_mm / _REFINE_PIXELS
     refining = problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm)
     unmoved = yield from reported(descend(refining, problem.start, center, 0), "search", 0.0, problem.start)

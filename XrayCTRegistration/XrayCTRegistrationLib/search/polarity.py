@@ -39,7 +39,7 @@ def readings(
         image = xray_image(radiograph, polarity, mask)
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, window_px=_WINDOW_PX)
+        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, least_window_px=_WINDOW_PX)
         poses = [alone.start, *turned_poses(alone, span, 0, _POSES)]
         center = alone.center(alone.start)
         for matches in matched(level, center, poses, span.in_plane_mm, span.depths_mm):  # noqa: B007
