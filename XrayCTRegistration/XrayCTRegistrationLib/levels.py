@@ -153,7 +153,6 @@ class Problem:
         pixel_mm: float,
         voxel_mm: float | None = None,
         margin_mm: float = _MARGIN_MM,
-        least_window_px: int = _WINDOW_PX,
     ) -> Level:
         """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
@@ -161,20 +160,18 @@ class Problem:
         """
         factors = self.attenuation.factors_to(voxel_mm or pixel_mm)
         bodies = (self._projector(_whole, factors),)
-        fixed = self._fixed(pose, pixel_mm, margin_mm, least_window_px, bodies[0].device)
+        fixed = self._fixed(pose, pixel_mm, margin_mm, bodies[0].device)
         return Level(bodies, fixed, self.extent, pixel_mm)
 
     def level_of_bones(self, pose: Pose, pixel_mm: float) -> Level:
         """As `level`, of two bodies: the bones, then all that is soft."""
         factors = self.attenuation.factors_to(pixel_mm)
         bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        fixed = self._fixed(pose, pixel_mm, _MARGIN_MM, _WINDOW_PX, bodies[0].device)
+        fixed = self._fixed(pose, pixel_mm, _MARGIN_MM, bodies[0].device)
         return Level(bodies, fixed, self.extent, pixel_mm)
 
-    def _fixed(
-        self, pose: Pose, pixel_mm: float, margin_mm: float, least_window_px: int, device: torch.device
-    ) -> tuple[FixedImage, ...]:
-        fixed, window_px = [], max(least_window_px, round(_WINDOW_MM / pixel_mm))
+    def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, device: torch.device) -> tuple[FixedImage, ...]:
+        fixed, window_px = [], max(_WINDOW_PX, round(_WINDOW_MM / pixel_mm))
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
             columns, rows = (max(1, round(pixel_mm / size)) for size in native)

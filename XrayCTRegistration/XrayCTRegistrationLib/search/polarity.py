@@ -12,7 +12,7 @@ from ..xray import Polarity, Radiograph, XrayImage, xray_image
 from .global_search import SearchRange, turned_poses
 from .matching import matched
 
-_PIXELS, _WINDOW_PX = 32, 4
+_PIXELS = 32
 _POSES = 48
 _BEST = 4  # of the matches, whose mean correlation speaks for a polarity
 _THIN = 0.1  # difference of two correlations that decides nothing
@@ -39,7 +39,7 @@ def readings(
         image = xray_image(radiograph, polarity, mask)
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, least_window_px=_WINDOW_PX)
+        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm)
         poses = [alone.start, *turned_poses(alone, span, 0, _POSES)]
         center = alone.center(alone.start)
         for matches in matched(level, center, poses, span.in_plane_mm, span.depths_mm):  # noqa: B007
