@@ -4,8 +4,8 @@ A shift of the CT across the central ray shifts its DRR, nearly, and a shift alo
 are rendered; shifts are found by normalised cross-correlation with the whole X-ray at once, in Fourier space, with
 masks on both sides (Padfield 2012), and depths by doing so with the X-ray at several scales.
 
-What is correlated is the orientation of gradients, each of which counts at most 1, so that nothing opaque decides (after
-De Silva et al. 2016): p q (cos D + cos 2D), with D the angle between two gradients and p, q how far each stands out.
+What is correlated is the orientation of gradients, each of which counts at most 1, so that nothing opaque decides
+(after De Silva et al. 2016): p q (cos D + cos 2D), with D the angle between two, and p, q how far each stands out.
 """
 
 from __future__ import annotations
