@@ -110,8 +110,8 @@ class Problem:
 
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
     isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. device: see
-    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in the other
-    polarity, where little speaks for either.
+    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in
+    other polarities, where nobody told them.
     """
 
     attenuation: Volume
@@ -122,7 +122,7 @@ class Problem:
     extent: Extent
     device: str = "cpu"
     polarities: tuple[Polarity, ...] = ()
-    otherwise: Problem | None = None
+    otherwise: tuple[Problem, ...] = ()
     _projectors: dict[tuple[object, ...], Projector] = field(default_factory=dict, init=False, repr=False)
 
     def center(self, pose: Pose) -> np.ndarray:

@@ -25,7 +25,7 @@ from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import Descended, descend, descend_in_depth, descend_through
 from .search.global_search import NEAR, SearchRange, global_search
-from .search.polarity import Reading, readings
+from .search.polarity import Reading, readings, together
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
@@ -151,7 +151,7 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
 
 
 def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
-    """Returns the problem with the X-rays read in the polarity of the most similar pose."""
+    """Returns the problem with the X-rays read in the polarities of the most similar pose."""
     found = yield from global_search(problem, settings.span, settings.seed)
     outcome.pose = found.best.pose
     outcome.runner_up_gap = found.best.similarity - found.runner_up
@@ -257,13 +257,10 @@ def problem_steps(
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
             read.append((yield from readings(problem, index, radiograph, mask)))
-            log.info("%s: the CT matches with high absorption %s.", radiograph.where, read[-1][0].polarity.value)
         else:
             read.append([Reading(polarity, xray_image(radiograph, polarity, mask))])
-    if any(len(of_one) > 1 for of_one in read):
-        log.info("Little speaks for either polarity, so the search tries both.")
-        problem = replace(problem, otherwise=_read_as(problem, [of_one[-1] for of_one in read]))
-    return _read_as(problem, [of_one[0] for of_one in read])
+    likeliest, *others = together(read)
+    return replace(_read_as(problem, likeliest), otherwise=tuple(_read_as(problem, other) for other in others))
 
 
 def _read_as(problem: Problem, readings: Sequence[Reading]) -> Problem:

@@ -19,7 +19,8 @@ _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views 
 _DEPTH_STEP_MM = 45.0
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 8, 6
 _SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
-_KEPT, _ITERATIONS = (4, 2, 0), 6  # of the candidates after each scale, and of a descent at it
+_KEPT = (4, 2, 0)  # of the candidates, after each scale
+_ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
 # Similarity at this resolution that ends the search at once, and similarity and lead over all other poses that end it
 # where two rounds came to the same pose: no wrong pose was seen above 0.72 over 36 X-rays of three CTs with and without
 # things in the way (seed 0).
@@ -72,9 +73,8 @@ class Found:
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
-    itself, or found again and ahead of all others. Where little speaks for the X-rays' polarity, both take turns."""
-    problems = [problem] if problem.otherwise is None else [problem, problem.otherwise]
-    grounds = [_Ground.of(one, span) for one in problems]
+    itself, or found again and ahead of all others. The readings of the X-rays' polarity take turns."""
+    grounds = [_Ground.of(one, span) for one in (problem, *problem.otherwise)]
     pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
     for number in range(_MOST_ROUNDS + 1):
         for ground in grounds:
@@ -160,10 +160,11 @@ def _refined(
     """All poses descended while the similarity sees far, then the better ones while it sees past what does not fit;
     those that leave the range are dropped."""
     problem, level = ground.problem, ground.refining
+    iterations = _ITERATIONS if number else _START_ITERATIONS
     for scale, kept in zip(SCALES, _KEPT):
         found = []
         for pose in poses:
-            end = yield from shown(descend(level, pose, problem.center(pose), _ITERATIONS, scale), state)
+            end = yield from shown(descend(level, pose, problem.center(pose), iterations, scale), state)
             if span.holds(*problem.motion(end.pose)):
                 found.append(end.pose)
         candidates = [Candidate(problem, pose, float(level.similarity([pose])[0]), number) for pose in found]
