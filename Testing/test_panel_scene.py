@@ -11,7 +11,6 @@ slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core"
 SHOWN = (
     "sourceToDetectorSpinBox",
     "rowSpacingSpinBox",
-    "primaryAngleSpinBox",
     "shiftLeftSlider",
     "turnSuperiorSlider",
     "seedSpinBox",
@@ -30,7 +29,17 @@ def seen(host):
     """What the panel shows of inputs, geometry, pose, settings and result."""
     names = [node.GetName() for node in chosen(host)]
     values = [round(getattr(host.ui, name).value, 3) for name in SHOWN]
-    return names, values, [getattr(host.ui, name).text for name in TOLD], host.ui.polarityComboBox.currentText
+    texts = [getattr(host.ui, name).text for name in TOLD]
+    return names, values, geometries(host), texts, host.ui.polarityComboBox.currentText
+
+
+def geometries(host):
+    """The angles of every X-ray, and where they are said to come from; the first X-ray is shown again."""
+    combo, seen = host.ui.geometryViewComboBox, []
+    for index in reversed(range(combo.count)):
+        combo.currentIndex = index
+        seen.append((round(host.ui.primaryAngleSpinBox.value, 3), host.ui.primaryAngleOriginLabel.text))
+    return seen
 
 
 def chosen(host):
