@@ -34,7 +34,7 @@ def scene():
 
 
 @pytest.fixture
-def sample(scene):
+def sample(scene, sample_made_once):
     return finished(sample_steps(scene))
 
 

@@ -10,6 +10,8 @@ from conftest import REPOSITORY
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
+pytestmark = pytest.mark.usefixtures("sample_made_once")
+
 SCRIPTS = REPOSITORY / "XrayCTRegistration" / "Testing" / "Python"
 
 
