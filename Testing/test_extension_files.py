@@ -128,7 +128,7 @@ def test_loading_the_module_imports_no_more_of_the_library_than_its_names():
     }
     files = library_files_imported_by(MODULE / "XrayCTRegistration.py")
     assert {path.relative_to(MODULE).as_posix() for path in files} == {"XrayCTRegistrationLib/panel/choices.py"}
-    assert imported_at_file_scope(files[0]) == {"enum", "slicer"}
+    assert imported_at_file_scope(files[0]) == {"__future__", "enum", "slicer", "typing"}
 
 
 def test_loading_and_opening_the_module_imports_nothing_that_does_not_come_with_slicer():

@@ -12,6 +12,8 @@ slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core"
 
 
 def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
+    from XrayCTRegistrationLib.mrml.display import as_registered_node
+
     host.press(host.ui.loadSampleButton)
     host.wait(lambda: host.ui.registerButton.enabled)
     assert host.ui.ctSelector.currentNode().GetName() == "Lumbar spine CT"
@@ -19,7 +21,20 @@ def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
     assert host.ui.sourceToDetectorSpinBox.value == 1020
     assert host.ui.sourceToDetectorOriginLabel.text == "sample"
     assert host.ui.ctSelector.currentNode().GetParentTransformNode() is host.ui.poseSelector.currentNode()
+    for tag, node in zip(("Xray1", "Xray2"), xrays(host)):
+        assert host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").GetSliceVisible()  # at its detector in 3D
+        assert _composite(tag).GetBackgroundVolumeID() == as_registered_node(node).GetID()
     assert not host.messages.shown
+
+
+def test_an_xray_fills_its_view_again_after_it_was_zoomed(host):
+    choose_case(host)
+    host.idle(0.2)
+    slice_node = host.scene.GetSingletonNode("Xray1", "vtkMRMLSliceNode")
+    fitted = slice_node.GetFieldOfView()
+    slice_node.SetFieldOfView(*(0.1 * side for side in fitted[:2]), 1.0)
+    host.press(host.ui.fitViewsButton)
+    assert slice_node.GetFieldOfView() == pytest.approx(fitted)
 
 
 def test_selectors_offer_images_but_not_what_shows_them(host):

@@ -8,14 +8,9 @@ from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, add_case, choose_case,
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
-SHOWN = (
-    "sourceToDetectorSpinBox",
-    "rowSpacingSpinBox",
-    "shiftLeftSlider",
-    "turnSuperiorSlider",
-    "seedSpinBox",
-)
-TOLD = ("sourceToDetectorOriginLabel", "similarityLabel", "movedLabel", "confidenceLabel", "resultNoteLabel")
+SHOWN = ("shiftLeftSlider", "turnSuperiorSlider", "seedSpinBox")
+OF_AN_XRAY = ("sourceToDetector", "rowSpacing", "primaryAngle")
+TOLD = ("similarityLabel", "movedLabel", "confidenceLabel", "resultNoteLabel")
 
 
 def register(host):
@@ -34,11 +29,13 @@ def seen(host):
 
 
 def geometries(host):
-    """The angles of every X-ray, and where they are said to come from; the first X-ray is shown again."""
+    """The geometry of every X-ray, and where it is said to come from."""
     combo, seen = host.ui.geometryViewComboBox, []
-    for index in reversed(range(combo.count)):
+    for index in range(combo.count):
         combo.currentIndex = index
-        seen.append((round(host.ui.primaryAngleSpinBox.value, 3), host.ui.primaryAngleOriginLabel.text))
+        for name in OF_AN_XRAY:
+            value, origin = getattr(host.ui, f"{name}SpinBox").value, getattr(host.ui, f"{name}OriginLabel").text
+            seen.append((round(value, 3), origin))
     return seen
 
 

@@ -38,9 +38,9 @@ class KeptResult:
         return np.allclose(np.reshape(self.ct_to_world, (4, 4)), pose.matrix, rtol=0, atol=_SAME)
 
 
-def keep_result(transform_node: Any, result: RegistrationResult, method: str) -> KeptResult:
-    """Write a result to the node of its pose."""
-    kept = KeptResult(
+def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
+    """What is kept of a result."""
+    return KeptResult(
         method=method,
         similarity_before=result.similarity_before,
         similarity=result.similarity,
@@ -53,6 +53,11 @@ def keep_result(transform_node: Any, result: RegistrationResult, method: str) ->
         polarities=tuple(polarity.value for polarity in result.polarities),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
     )
+
+
+def keep_result(transform_node: Any, result: RegistrationResult, method: str) -> KeptResult:
+    """Write a result to the node of its pose."""
+    kept = result_to_keep(result, method)
     transform_node.SetAttribute(_RESULT, json.dumps(asdict(kept)))
     return kept
 

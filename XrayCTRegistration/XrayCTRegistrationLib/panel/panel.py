@@ -38,7 +38,7 @@ class Panel:
         self._edges = LiveEdges(self.selection, self._preparation, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
         self._strip = Strip(self.selection, self.runner, self._preparation, ui)
-        self._result = ResultSection(self.selection, ui)
+        self._result = ResultSection(self.selection, self._preparation, ui, requirements)
         self._folding = Folding(self.selection, ui)
 
     def attach(self, parameters: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..mrml.units import MILLIMETRES, LengthUnit
+
 
 def set_quietly(widget: Any, name: str, value: Any) -> None:
     """Set a property without the signal that would take it for the user's."""
@@ -18,3 +20,32 @@ def set_node_quietly(selector: Any, node: Any | None) -> None:
         was = selector.blockSignals(True)
         selector.setCurrentNode(node)
         selector.blockSignals(was)
+
+
+class LengthField:
+    """A spin box or slider of a length, in the unit that a person has chosen for the scene.
+
+    widget: with range, step and decimals in millimetres, as in the .ui file. length_mm: what it says.
+    """
+
+    def __init__(self, widget: Any) -> None:
+        self._widget, self._unit = widget, MILLIMETRES
+        self._limits_mm = {name: getattr(widget, name) for name in ("minimum", "maximum", "singleStep")}
+        self._resolution_mm = 10.0**-widget.decimals
+
+    @property
+    def length_mm(self) -> float:
+        return self._unit.millimetres(self._widget.value)
+
+    def show(self, length_mm: float, unit: LengthUnit) -> None:
+        """Show a length without taking it for the user's."""
+        if unit != self._unit:
+            self._change_unit(unit)
+        set_quietly(self._widget, "value", unit.shown(length_mm))
+
+    def _change_unit(self, unit: LengthUnit) -> None:
+        self._unit = unit
+        set_quietly(self._widget, "decimals", unit.decimals_needed(self._resolution_mm))
+        for name, length_mm in self._limits_mm.items():
+            set_quietly(self._widget, name, unit.shown(length_mm))
+        self._widget.suffix = f" {unit.suffix}"
