@@ -18,8 +18,10 @@ from .weights import Extent, ray_weights, shadow
 from .xray import Polarity, XrayImage
 
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
-_WINDOW_PX = 8  # radius of the windows of local normalisation, at every level
-_RIM_MM = 4.0  # kept around the shadow of a bone that stands alone
+# Radius of the windows of local normalisation, the larger of both: the grain of noise and of resampling is a matter of
+# pixels, what a bone's edge stands out against one of millimetres.
+_WINDOW_PX, _WINDOW_MM = 8, 12.0
+_RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 
 
@@ -151,7 +153,6 @@ class Problem:
         pixel_mm: float,
         voxel_mm: float | None = None,
         margin_mm: float = _MARGIN_MM,
-        window_px: int = _WINDOW_PX,
     ) -> Level:
         """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
@@ -159,20 +160,18 @@ class Problem:
         """
         factors = self.attenuation.factors_to(voxel_mm or pixel_mm)
         bodies = (self._projector(_whole, factors),)
-        return Level(bodies, self._fixed(pose, pixel_mm, margin_mm, window_px, bodies[0].device), self.extent, pixel_mm)
+        fixed = self._fixed(pose, pixel_mm, margin_mm, bodies[0].device)
+        return Level(bodies, fixed, self.extent, pixel_mm)
 
     def level_of_bones(self, pose: Pose, pixel_mm: float) -> Level:
         """As `level`, of two bodies: the bones, then all that is soft."""
         factors = self.attenuation.factors_to(pixel_mm)
         bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        return Level(
-            bodies, self._fixed(pose, pixel_mm, _MARGIN_MM, _WINDOW_PX, bodies[0].device), self.extent, pixel_mm
-        )
+        fixed = self._fixed(pose, pixel_mm, _MARGIN_MM, bodies[0].device)
+        return Level(bodies, fixed, self.extent, pixel_mm)
 
-    def _fixed(
-        self, pose: Pose, pixel_mm: float, margin_mm: float, window_px: int, device: torch.device
-    ) -> tuple[FixedImage, ...]:
-        fixed = []
+    def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, device: torch.device) -> tuple[FixedImage, ...]:
+        fixed, window_px = [], max(_WINDOW_PX, round(_WINDOW_MM / pixel_mm))
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
             columns, rows = (max(1, round(pixel_mm / size)) for size in native)
