@@ -68,7 +68,7 @@ def test_presets_turn_the_ct_to_be_seen_from_that_side(host):
 
 def test_edges_and_similarity_follow_the_slider_and_are_best_at_the_true_pose(host):
     case = choose_case(host)
-    host.wait(lambda: len(_edges(case)) > 0)
+    host.wait(lambda: len(_edges(case)) > 0 and host.ui.poseMessageLabel.text)
     host.idle(0.6)  # until the edges are fine
     before = _edges(case)
     away = host.ui.poseMessageLabel.text

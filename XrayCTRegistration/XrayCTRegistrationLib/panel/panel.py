@@ -35,7 +35,7 @@ class Panel:
         self._geometry = GeometrySection(self.selection, ui)
         self._pose = PoseSection(self.selection, self._display, ui)
         self._landmarks = LandmarksSection(self.selection, ui)
-        self._edges = LiveEdges(self.selection, self._preparation, self._pose.say)
+        self._edges = LiveEdges(self.selection, self._preparation, self._ticker, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
         self._strip = Strip(self.selection, self.runner, self._preparation, ui)
         self._result = ResultSection(self.selection, self._preparation, ui, requirements)
