@@ -83,7 +83,7 @@ class Preview:
         return edge_lines(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
-        """Mean similarity of DRRs and X-rays, at most 1, as registrations report it; NaN where the CT is not in view."""
+        """Mean similarity of DRRs and X-rays, at most 1, as registrations report it; NaN where no CT is in view."""
         return finished(self.similarity_steps(pose))
 
     def similarity_steps(self, pose: Pose) -> Generator[None, None, float]:
