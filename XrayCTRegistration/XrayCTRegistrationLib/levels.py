@@ -171,13 +171,14 @@ class Problem:
         return Level(bodies, fixed, self.extent, pixel_mm)
 
     def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, device: torch.device) -> tuple[FixedImage, ...]:
-        fixed, window_px = [], max(_WINDOW_PX, round(_WINDOW_MM / pixel_mm))
+        fixed = []
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
             columns, rows = (max(1, round(pixel_mm / size)) for size in native)
             coarse = view.downsampled(columns, rows)
             first, last = footprint(self.attenuation, pose, coarse, margin_mm / (native * (columns, rows)))
             expected = footprint(self.attenuation, pose, coarse)
+            window_px = max(_WINDOW_PX, round(_WINDOW_MM / float(max(native * (columns, rows)))))
             fixed.append(_fixed_image(image, coarse, (columns, rows), (first, last), expected, window_px, device))
         return tuple(fixed)
 
