@@ -53,6 +53,7 @@ def result(spine):
         moved_mm=8.8,
         confidence=Confidence("high", "X-ray and DRR are alike (similarity 0.97)", 0.2),
         evidence=Evidence(0.97, inlying=1.0, compared=1.0, runner_up_gap=0.1, agreement=1.0, uncertainty_mm=0.2),
+        kept_start=False,
         polarities=(Polarity.BRIGHT,),
         seconds={"prepare": 0.5, "search": 1.5},
     )

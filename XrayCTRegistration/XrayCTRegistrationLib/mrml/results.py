@@ -32,6 +32,7 @@ class KeptResult:
     seconds: float
     polarities: tuple[str, ...]
     ct_to_world: tuple[float, ...]
+    kept_start: bool = False  # also of scenes that were saved before it was known
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""
@@ -52,6 +53,7 @@ def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
         seconds=sum(result.seconds.values()),
         polarities=tuple(polarity.value for polarity in result.polarities),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
+        kept_start=result.kept_start,
     )
 
 

@@ -16,7 +16,7 @@ from ..mrml.tables import results_table, show_table
 from . import dependencies
 from .ct_preparation import CtPreparation
 from .messages import told_to_people
-from .result_words import confidence_word, stayed
+from .result_words import confidence_word
 from .selection import Change, Selection
 
 
@@ -63,7 +63,7 @@ class ResultSection:
             return _("Not registered yet.")
         if self._selection.pose is not None and not result.is_of(self._selection.pose):
             return _("The CT was moved since: these figures are of the registration before.")
-        if stayed(result):
+        if result.kept_start:
             return _("Nothing more alike than the start was found: the CT stays where it stood.")
         return _("Look at the edges before you trust it: similarity alone does not tell a wrong patient.")
 

@@ -28,18 +28,13 @@ def figures(result: KeptResult, unit: LengthUnit) -> str:
     )
 
 
-def stayed(result: KeptResult) -> bool:
-    """Whether nothing more alike than the start was found, so that the CT stands where it stood."""
-    return result.moved_deg < 1e-6 and result.moved_mm < 1e-6
-
-
 def one_line(result: KeptResult, unit: LengthUnit, moved_since: bool, dark: bool) -> str:
     """The result in a line, as HTML: a coloured word for the confidence, and the figures or the reason."""
     if moved_since:
         return html.escape(_("The CT was moved since the last registration."))
     word = html.escape(_("{level} confidence").format(level=confidence_word(result)))
     color = (_ON_DARK if dark else _ON_LIGHT).get(result.confidence, "")
-    if stayed(result):
+    if result.kept_start:
         rest = _("nothing more alike than the start was found, so the CT stays there")
     elif result.confidence == "high":
         rest = figures(result, unit)
