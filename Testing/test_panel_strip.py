@@ -58,6 +58,15 @@ def test_no_section_is_wider_than_the_panel(host):
         assert host.ui.sectionsWidget.width <= 305, opened
 
 
+def test_no_text_is_cut_off_however_long_it_is(host):
+    choose_case(host, views=1)
+    open_only(host, "result")
+    label = host.ui.confidenceLabel
+    label.text = " ".join(["It holds less of what can be seen than is needed."] * 6)
+    host.idle(0.2)
+    assert label.height >= label.heightForWidth(label.width) > 3 * label.fontMetrics().height()
+
+
 def test_progress_is_in_sight_while_registering(host):
     choose_case(host)
     host.open_window().resize(1280, 800)

@@ -137,7 +137,7 @@ class LiveEdges:
         if math.isnan(similarity):
             self._say(_("The CT is outside the X-rays' view."))
         else:
-            self._say(_("Similarity {similarity:.3f} (share of the structure explained)").format(similarity=similarity))
+            self._say(_("Similarity {similarity:.3f}").format(similarity=similarity))
 
     def _draw_one_finely(self) -> None:
         pose = self._selection.pose

@@ -44,7 +44,7 @@ class ResultSection:
     def _similarity(self, result: KeptResult | None) -> str:
         if result is None:
             return ""
-        return _("{before:.3f} before, {after:.3f} after (share of the X-rays' structure that is explained)").format(
+        return _("{before:.3f} before, {after:.3f} after").format(
             before=result.similarity_before, after=result.similarity
         )
 

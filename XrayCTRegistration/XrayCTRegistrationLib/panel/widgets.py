@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import qt
 
 from ..mrml.units import MILLIMETRES, LengthUnit
 
@@ -20,6 +23,24 @@ def set_node_quietly(selector: Any, node: Any | None) -> None:
         was = selector.blockSignals(True)
         selector.setCurrentNode(node)
         selector.blockSignals(was)
+
+
+class RoomForLines(qt.QObject):
+    """Gives labels of several lines the height that their text takes: layouts inside collapsible sections ask only for
+    the size that a label would like, and cut off the rest."""
+
+    def __init__(self, labels: Iterable[Any], parent: Any) -> None:
+        qt.QObject.__init__(self, parent)
+        for label in labels:
+            label.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Called by Qt. A text that was changed is painted anew."""
+        if event.type() in (qt.QEvent.Resize, qt.QEvent.Paint):
+            height = max(watched.heightForWidth(watched.width), 0)  # -1 of a label without text
+            if height != watched.minimumHeight:
+                watched.minimumHeight = height
+        return False
 
 
 class LengthField:
