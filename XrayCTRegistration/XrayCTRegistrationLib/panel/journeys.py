@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 
 from ..geometry import view_to_carm
@@ -212,7 +213,7 @@ class Journeys(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"image_{number}.nrrd" for number in range(2)]
             for path in paths:
-                self.assertTrue(slicer.util.saveNode(first, str(path)))
+                sitk.WriteImage(sitk.GetImageFromArray(slicer.util.arrayFromVolume(first)[0]), str(path))
                 path.with_suffix(".json").write_text(json.dumps(carm), encoding="utf-8")
             self.selection.choose_xrays([])
             self.panel.images.take_files(paths)
