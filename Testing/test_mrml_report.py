@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 from mrml_nodes import CARM, new_scene, transform_node, xray_node
-from XrayCTRegistrationLib.confidence import Confidence
+from XrayCTRegistrationLib.confidence import Confidence, Evidence
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler, view_from_carm
 from XrayCTRegistrationLib.io.poses import read_pose
@@ -51,7 +51,10 @@ def result(spine):
         similarity=0.97,
         moved_deg=6.2,
         moved_mm=8.8,
-        confidence=Confidence("high", "X-ray and DRR are alike (similarity 0.97)", 0.2),
+        confidence=Confidence("high", "the DRR explains the X-ray (similarity 0.97)", 0.2),
+        evidence=Evidence(
+            similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
+        ),
         polarities=(Polarity.BRIGHT,),
         seconds={"prepare": 0.5, "search": 1.5},
     )
