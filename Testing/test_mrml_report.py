@@ -51,8 +51,10 @@ def result(spine):
         similarity=0.97,
         moved_deg=6.2,
         moved_mm=8.8,
-        confidence=Confidence("high", "X-ray and DRR are alike (similarity 0.97)", 0.2),
-        evidence=Evidence(0.97, inlying=1.0, compared=1.0, runner_up_gap=0.1, agreement=1.0, uncertainty_mm=0.2),
+        confidence=Confidence("high", "the DRR explains the X-ray (similarity 0.97)", 0.2),
+        evidence=Evidence(
+            similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
+        ),
         kept_start=False,
         polarities=(Polarity.BRIGHT,),
         seconds={"prepare": 0.5, "search": 1.5},

@@ -35,6 +35,12 @@ def disc(size: int = 200, radius: float = 60.0, height: float = 1.0) -> np.ndarr
     return height * (np.hypot(rows, columns) < radius).astype(np.float32)
 
 
+def ball(size: int = 200, radius: float = 90.0, height: float = 1.0) -> np.ndarray:
+    """Line integrals of a ball: a soft rim, where a disc's would be taken for the collimator's."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    return height * np.sqrt(np.clip(1 - (rows**2 + columns**2) / radius**2, 0, None)).astype(np.float32)
+
+
 def flat(shape: tuple[int, int], value: float = 0.5) -> XrayImage:
     """An X-ray without anything in it but a faint slope, which gives it a window."""
     slope = value + 1e-3 * np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
@@ -91,8 +97,8 @@ def test_a_drr_of_another_resolution_is_drawn_at_the_same_place(size):
 
 
 def test_bone_is_bright_whatever_the_polarity_of_the_file():
-    counts = 1000 * np.exp(-disc(height=2.0)) + 1
-    for polarity, pixels in ((Polarity.DARK, counts), (Polarity.BRIGHT, disc(height=2.0))):
+    counts = 1000 * np.exp(-ball(height=2.0)) + 1
+    for polarity, pixels in ((Polarity.DARK, counts), (Polarity.BRIGHT, ball(height=2.0))):
         grey = grey_image(xray_image(Radiograph(pixels.astype(np.float32)), polarity))
         assert grey[100, 100] > 250
         assert grey[0, 0] < 5
