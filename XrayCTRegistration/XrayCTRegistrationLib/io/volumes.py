@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import math
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..volume import Volume, check_hounsfield
+from . import nifti
 
 if TYPE_CHECKING:
     import pydicom  # at run time only where there is a DICOM file
@@ -49,8 +47,8 @@ def read_ct(path: str | Path) -> Volume:
 
     Takes every 3D scalar image that SimpleITK reads, a multi-frame DICOM CT, and a folder of DICOM slices; of several
     series in the folder the one with most slices, which the log names. DICOM geometry comes from the positions of the
-    slices, so a tilted gantry gives a sheared `ijk_to_world`. The array is int16 where the values allow, else float32;
-    smaller integers stay as they are.
+    slices, so a tilted gantry gives a sheared `ijk_to_world`, as does a NIfTI file whose sform is sheared. The array is
+    int16 where the values allow, else float32; smaller integers stay as they are.
 
     Raises InputError, beginning with the name of the file or folder.
     """
@@ -62,9 +60,7 @@ def read_ct(path: str | Path) -> Volume:
     else:
         image = read_image(path, _REMEDY)
         _check_scalar_3d(image, path.name)
-        spacing, origin = image.GetSpacing()[:3], image.GetOrigin()[:3]
-        direction = np.reshape(image.GetDirection(), 2 * (image.GetDimension(),))[:3, :3]
-        volume = Volume(_compact(image), _matrix(direction * spacing, origin))
+        volume = Volume(_compact(image), _placement(path, image))
     check_hounsfield(volume, where=path.name)
     return volume
 
@@ -94,12 +90,20 @@ def read_image(path: Path, remedy: str) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"{path.name}: there is no such file ({path}). Check the path.")
     try:
-        with _silent_itk():
+        with _silent_itk(), nifti.any_sform_accepted():
             image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path.name}: cannot be read as an image ({_reason(error)}). {remedy}") from None
-    _check_nifti_complete(path, image)
-    return image
+        reason = _reason(error)
+        if "orthonormal" in reason:
+            raise InputError(
+                f"{path.name}: the orientation in the file (sform) is not usable: its axes coincide. Convert "
+                "the image again from DICOM, or save it as NRRD."
+            ) from None
+        raise InputError(f"{path.name}: cannot be read as an image ({reason}). {remedy}") from None
+    if not nifti.is_nifti(path, image):
+        return image
+    nifti.check_complete(path, image)
+    return nifti.with_missing_values(path, image)
 
 
 def write_image(path: Path, image: sitk.Image) -> None:
@@ -152,37 +156,6 @@ def _silent_itk() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _check_nifti_complete(path: Path, image: sitk.Image) -> None:
-    """Raise InputError where a NIfTI file ends early: ITK alone fills the rest with zeros and says nothing."""
-    if not image.HasMetaDataKey("vox_offset") or not path.name.lower().endswith((".nii", ".nii.gz")):
-        return
-    lengths = [int(image.GetMetaData(f"dim[{k + 1}]")) for k in range(int(image.GetMetaData("dim[0]")))]
-    bits = math.prod(lengths) * int(image.GetMetaData("bitpix"))
-    needed = int(float(image.GetMetaData("vox_offset"))) + bits // 8
-    if _uncompressed_bytes(path, needed) < needed:
-        raise InputError(
-            f"{path.name}: the file is incomplete: it ends before its last voxel. Copy or export it again."
-        )
-
-
-def _uncompressed_bytes(path: Path, expected: int) -> int:
-    """How many bytes a file holds, uncompressed by gzip if need be."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return path.stat().st_size
-        file.seek(-4, 2)
-        if int.from_bytes(file.read(4), "little") == expected % 2**32:  # the length that ends a gzip file, RFC 1952
-            return expected
-    count = 0
-    try:  # bytes after the image, or gzip in several parts: only unpacking tells
-        with gzip.open(path) as file:
-            while part := file.read(1 << 20):
-                count += len(part)
-    except (EOFError, OSError, zlib.error):
-        pass
-    return count
-
-
 def _reason(error: Exception) -> str:
     """The last line of an ITK error, which says what failed; those before it, and prefixes, say where in ITK."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Reason:")]
@@ -195,6 +168,14 @@ def _matrix(axes: np.ndarray, origin: np.ndarray) -> np.ndarray:
     matrix[:3, :3] = axes
     matrix[:3, 3] = origin
     return matrix
+
+
+def _placement(path: Path, image: sitk.Image) -> np.ndarray:
+    """4x4 ijk_to_world of an image of three dimensions, LPS."""
+    if nifti.is_nifti(path, image) and (told := nifti.placement(path, image)) is not None:
+        return _matrix(told[:, :3], told[:, 3])
+    direction = np.reshape(image.GetDirection(), 2 * (image.GetDimension(),))[:3, :3]
+    return _matrix(direction * image.GetSpacing()[:3], image.GetOrigin()[:3])
 
 
 def _check_scalar_3d(image: sitk.Image, where: str) -> None:
