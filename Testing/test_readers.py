@@ -170,7 +170,7 @@ def test_sheared_ct_goes_through_nrrd_and_is_refused_as_nifti(tmp_path):
         (HOUNSFIELD, np.int16),
         (HOUNSFIELD.astype(np.int32), np.int16),
         (HOUNSFIELD.astype(np.float64), np.int16),
-        (np.where(HOUNSFIELD > 400, 3071, 0).astype(np.uint16), np.int16),
+        (np.maximum(HOUNSFIELD * 6, 0).astype(np.uint16), np.int16),
         (HOUNSFIELD.astype(np.int32) * 100, np.float32),  # beyond int16: kept, not wrapped
         (HOUNSFIELD + 0.25, np.float32),
     ],
@@ -299,15 +299,10 @@ BAD_CTS = {
         "Save one time point",
     ),
     "constant": (lambda d: write_image(d / "ct.nrrd", np.zeros((3, 4, 5), np.int16)), "every voxel", "register"),
-    "NaN": (
-        lambda d: write_image(d / "ct.nrrd", np.where(HOUNSFIELD > 400, np.nan, HOUNSFIELD)),
-        "not finite",
-        "Export it again",
-    ),
     "infinite": (
         lambda d: write_image(d / "ct.nrrd", np.where(HOUNSFIELD > 400, 1e300, HOUNSFIELD)),  # infinite in float32
         "not finite",
-        "Export it again",
+        "export it again",
     ),
     "normalised": (
         lambda d: write_image(d / "ct.nrrd", (HOUNSFIELD + 1000.0) / 1475),

@@ -25,11 +25,12 @@ import torch
 from peers import OURS, PEERS, Renderer, mean_samples
 from XrayCTRegistrationLib.evaluation.protocol import protocol_view
 from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_vector, view_from_carm
+from XrayCTRegistrationLib.hounsfield import AIR_HU
 from XrayCTRegistrationLib.io.volumes import read_ct
 from XrayCTRegistrationLib.overlay import edge_view
 from XrayCTRegistrationLib.projector import projector_for
 from XrayCTRegistrationLib.projector.quantised import QuantisedProjector, QuantisedVolume
-from XrayCTRegistrationLib.volume import AIR_HU, Volume, attenuation
+from XrayCTRegistrationLib.volume import Volume, attenuation
 
 STEP_MM = 1.0
 GROWTH = (  # pixels along a side, poses, step in mm

@@ -6,7 +6,8 @@ from collections.abc import Generator
 
 import numpy as np
 
-from .volume import BODY_HU, Volume, check_range
+from .hounsfield import BODY_HU, check_range
+from .volume import Volume
 
 SEEN_VOXEL_MM = 1.8  # about this; finer voxels do not change edges that are seen at a few hundred pixels
 _SLICES = 4  # that are looked at between two pauses: some milliseconds of a CT of 512 x 512

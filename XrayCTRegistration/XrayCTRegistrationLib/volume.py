@@ -10,10 +10,9 @@ import numpy as np
 
 from .block_means import block_counts, planes_of_block_means
 from .errors import InputError
+from .hounsfield import BODY_HU, check_values
 
 WATER_ATTENUATION_PER_MM = 0.0206  # at 60 keV, NIST XCOM: 0.2059 cm2/g
-AIR_HU = -1000.0
-BODY_HU = -500.0  # crops keep everything denser than this
 _MAX_VOXELS = 20_000_000  # a little more than 256^3
 
 log = logging.getLogger(__name__)
@@ -92,21 +91,8 @@ class Volume:
 
 
 def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
-    """Raise InputError unless the values can be Hounsfield units: finite, and more than one."""
-    check_range(float(volume.array.min()), float(volume.array.max()), where)
-
-
-def check_range(low: float, high: float, where: str = "The CT") -> None:
-    """As `check_hounsfield`, of the least and the largest value."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"{where}: the CT holds values that are not finite (NaN or infinite). Export it again.")
-    if low == high:
-        raise InputError(f"{where}: every voxel of the CT is {low:g}, so there is nothing to register.")
-    if high <= BODY_HU or (low >= 0 and high < 200):  # neither air nor bone
-        raise InputError(
-            f"{where}: values from {low:g} to {high:g} are not Hounsfield units (air -1000, water 0, bone above 200). "
-            "Load the CT with its rescale slope and intercept; a label map or normalised image does not do."
-        )
+    """Raise InputError unless the values can be Hounsfield units."""
+    check_values(volume.array, where)
 
 
 def attenuation(volume: Volume) -> Volume:

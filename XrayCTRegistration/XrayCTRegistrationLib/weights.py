@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from .geometry import XrayView
-from .volume import AIR_HU, Volume
+from .hounsfield import AIR_HU
+from .volume import Volume
 from .windows import window_mean
 
 _BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .stored_floats import float_parts
 
 _SUFFIXES = (".nii", ".nii.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -22,7 +23,6 @@ _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"  # the environment variable by which 
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI's codes of the data types that can hold NaN
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 _TOLD_SHEAR_DEG = 0.5  # smaller ones are rounding: 0.06 degrees are common in public data
-_PART_BYTES = 1 << 24
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +95,16 @@ def with_missing_values(path: Path, image: sitk.Image) -> sitk.Image:
     kind = _FLOATS.get(int(image.GetMetaData("datatype")))
     if kind is None or image.GetNumberOfComponentsPerPixel() > 1:
         return image
-    missing = np.array([], dtype=np.int64)
-    values = np.array([], dtype=kind)
-    for first, part in _stored_parts(path, image, kind):
+    missing, values, first = [], [], 0
+    for part in _stored_parts(path, image, kind):
         where = np.flatnonzero(~np.isfinite(part))
-        missing, values = np.append(missing, first + where), np.append(values, part[where])
-    if not len(missing):
+        missing.append(first + where)
+        values.append(part[where])
+        first += len(part)
+    if not any(map(len, missing)):
         return image
     array = sitk.GetArrayFromImage(image)
-    array.ravel()[missing] = values
+    array.ravel()[np.concatenate(missing)] = np.concatenate(values)
     restored = sitk.GetImageFromArray(array, isVector=False)
     restored.CopyInformation(image)
     for key in image.GetMetaDataKeys():
@@ -111,19 +112,13 @@ def with_missing_values(path: Path, image: sitk.Image) -> sitk.Image:
     return restored
 
 
-def _stored_parts(path: Path, image: sitk.Image, kind: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The voxels as stored, in parts, each with the index of its first."""
+def _stored_parts(path: Path, image: sitk.Image, kind: str) -> Iterator[np.ndarray]:
+    """The voxels as stored, in parts, before any rescale."""
     with path.open("rb") as file:
         compressed = file.read(2) == _GZIP_MAGIC
     with gzip.open(path) if compressed else path.open("rb") as file:
-        order = "<" if file.read(4)[:2] != b"\0\0" else ">"  # the header's length, 348 or 540, comes first
-        stored = np.dtype(order + kind)
-        file.seek(_offset(image))
-        first, count = 0, _voxel_count(image)
-        while first < count:
-            part = np.frombuffer(file.read(min(_PART_BYTES, (count - first) * stored.itemsize)), dtype=stored)
-            yield first, part
-            first += len(part)
+        order = "<" if file.read(2) != b"\0\0" else ">"  # the header's length, 348 or 540, comes first
+    return float_parts(path, np.dtype(order + kind), _voxel_count(image), compressed, byte_skip=_offset(image))
 
 
 def _offset(image: sitk.Image) -> int:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+
+from .stored_floats import float_parts
 
 _NIFTI_TYPES = {
     2: "uint8",
@@ -19,6 +24,7 @@ _NIFTI_TYPES = {
     768: "uint32",
 }
 _NIFTI_HEADER_BYTES = 352  # with the four bytes that say whether extensions follow
+_FLOATS = {"float": "f4", "double": "f8"}  # as NRRD calls them
 _NRRD_HEADER_BYTES = 65536  # more than any header of a scanner's image
 _GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_SUFFIXES, _NRRD_SUFFIX = (".nii.gz", ".nii"), ".nrrd"
@@ -54,12 +60,24 @@ def stored_voxels(file: Path, shape: tuple[int, int, int]) -> StoredVoxels | Non
     name = file.name.lower()
     try:
         if name.endswith(_NIFTI_SUFFIXES):
-            return _in_nifti(file, shape)
-        if name.endswith(_NRRD_SUFFIX):
-            return _in_nrrd(file, shape)
+            found = _in_nifti(file, shape)
+        elif name.endswith(_NRRD_SUFFIX):
+            found = _in_nrrd(file, shape)
+        else:
+            return None
+        return found if found is not None and _all_finite(found, shape) else None
     except (OSError, EOFError, ValueError, zlib.error):  # unlike what it is called
         return None
-    return None
+
+
+def _all_finite(stored: StoredVoxels, shape: tuple[int, int, int]) -> bool:
+    """Whether every voxel has a value. The CT was given air where a file has none."""
+    if stored.type_name not in _FLOATS:
+        return True
+    kind = np.dtype(_FLOATS[stored.type_name]).newbyteorder(">" if stored.endian == "big" else "<")
+    compressed = stored.encoding == "gzip"
+    parts = float_parts(stored.file, kind, math.prod(shape), compressed, stored.line_skip, stored.byte_skip)
+    return all(np.isfinite(part).all() for part in parts)
 
 
 def _in_nifti(file: Path, shape: tuple[int, int, int]) -> StoredVoxels | None:

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..hounsfield import fill_missing, tell_of_no_air
 from ..volume import Volume, check_hounsfield
 from . import nifti
 
@@ -48,7 +49,8 @@ def read_ct(path: str | Path) -> Volume:
     Takes every 3D scalar image that SimpleITK reads, a multi-frame DICOM CT, and a folder of DICOM slices; of several
     series in the folder the one with most slices, which the log names. DICOM geometry comes from the positions of the
     slices, so a tilted gantry gives a sheared `ijk_to_world`, as does a NIfTI file whose sform is sheared. The array is
-    int16 where the values allow, else float32; smaller integers stay as they are.
+    int16 where the values allow, else float32; smaller integers stay as they are. Voxels without a value (NaN) are air.
+    The log tells what is odd about the file.
 
     Raises InputError, beginning with the name of the file or folder.
     """
@@ -60,8 +62,9 @@ def read_ct(path: str | Path) -> Volume:
     else:
         image = read_image(path, _REMEDY)
         _check_scalar_3d(image, path.name)
-        volume = Volume(_compact(image), _placement(path, image))
+        volume = Volume(_compact(image, path.name), _placement(path, image))
     check_hounsfield(volume, where=path.name)
+    tell_of_no_air(volume.array, path.name)
     return volume
 
 
@@ -201,8 +204,8 @@ class _Buffer:
         self._image = image
 
 
-def _compact(image: sitk.Image) -> np.ndarray:
-    """The voxels as int16 where that loses nothing, else float32; small integers as stored.
+def _compact(image: sitk.Image, where: str) -> np.ndarray:
+    """The voxels as int16 where that loses nothing, else float32; small integers as stored; air in place of NaN.
 
     Works on SimpleITK's own buffer, slice by slice: a large CT must not stand in memory as floats, nor twice.
     """
@@ -210,6 +213,7 @@ def _compact(image: sitk.Image) -> np.ndarray:
     stored = stored.reshape(stored.shape[-3:])  # a trailing time axis of one point
     if stored.dtype.kind in "iu" and np.can_cast(stored.dtype, np.int16):
         return stored
+    fill_missing(stored, where)
     result = np.empty(stored.shape, np.int16)
     limits = np.iinfo(np.int16)
     for k, plane in enumerate(stored):
@@ -256,7 +260,7 @@ def _read_dicom_folder(folder: Path) -> Volume:
             f"{where}: the DICOM slices cannot be read ({_reason(error)}). Export the series again, or as NIfTI."
         ) from None
     _check_scalar_3d(image, where)
-    return Volume(_compact(image), matrix)
+    return Volume(_compact(image, where), matrix)
 
 
 def _series_in(folder: Path) -> tuple[list[list[tuple[Path, pydicom.Dataset]]], set[str]]:
@@ -331,7 +335,7 @@ def _read_multi_frame(path: Path, where: str) -> Volume:
         ) from None
     image = read_image(path, _REMEDY)
     _check_scalar_3d(image, where)
-    array = _compact(image)
+    array = _compact(image, where)
     if len(array) != len(order):
         raise InputError(f"{where}: {len(order)} slice positions for {len(array)} slices. Export the CT again.")
     return Volume(array if (order == np.arange(len(order))).all() else array[order], matrix)

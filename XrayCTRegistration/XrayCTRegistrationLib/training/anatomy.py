@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates, zoom
 
+from ..hounsfield import AIR_HU
 from ..io.volumes import read_ct
 from ..networks.interface import VOXEL_MM
 from ..phantom import synthetic_spine
 from ..phantom.shapes import capsule
 from ..projector import Projector, VolumeTensor, projector_for
-from ..volume import AIR_HU, Volume, attenuation, prepared
+from ..volume import Volume, attenuation, prepared
 
 _BONE_HU = 150.0
 _METAL_HU = 4000.0
