@@ -147,7 +147,7 @@ def test_a_grey_image_saved_in_colour_is_grey_and_a_coloured_one_is_refused(scen
 def test_what_is_no_xray_is_refused_with_its_name(scene):
     bad = {
         "2 slices": np.arange(24.0).reshape(2, 3, 4),
-        "not finite": np.full((1, 3, 4), np.nan),
+        "no pixel": np.full((1, 3, 4), np.nan),
         "every pixel": np.full((1, 3, 4), 7.0),
     }
     for reason, array in bad.items():

@@ -522,7 +522,11 @@ BAD_XRAYS = {
     ),
     "colour": (lambda d: coloured(d / "x.png"), "has colours", "Save the X-ray as grey"),
     "complex": (lambda d: write_image(d / "x.nrrd", GREY + 1j), "complex", "Give one X-ray"),
-    "volume": (lambda d: write_image(d / "x.nrrd", HOUNSFIELD), "3 frames or slices", r"Choose one.*x\.nrrd:1"),
+    "volume": (
+        lambda d: write_image(d / "x.nrrd", HOUNSFIELD),
+        "3 frames or slices",
+        r"CT's place.*choose a frame.*x\.nrrd:1",
+    ),
     "cine": (
         lambda d: write_dicom(d / "x.dcm", HOUNSFIELD, XRayAngiographicImageStorage, "XA"),
         "3 frames or slices",
@@ -550,10 +554,11 @@ BAD_XRAYS = {
         "Give one X-ray",
     ),
     "constant": (lambda d: write_image(d / "x.png", np.full_like(GREY, 7)), "every pixel .* 7", "Check the file"),
-    "NaN": (
-        lambda d: write_image(d / "x.nrrd", np.where(GREY > 900, np.nan, GREY)),
-        "not finite",
-        "Export it again",
+    "only NaN": (lambda d: write_image(d / "x.nrrd", GREY * np.nan), "no pixel .* value", "Export it again"),
+    "infinite": (
+        lambda d: write_image(d / "x.nrrd", np.where(GREY > 2700, np.inf, GREY)),
+        "2 pixels .* infinite",
+        "export it again",
     ),
 }
 

@@ -64,10 +64,7 @@ class Preview:
         known = zip(polarities or [None] * len(radiographs), radiographs)
         self.polarities = tuple(said or one.polarity for said, one in known)
         self._ct = ct
-        self._radiographs = [
-            Radiograph(one.pixels, one.where, polarity, one.logarithmic)
-            for one, polarity in zip(radiographs, self.polarities)
-        ]
+        self._radiographs = [replace(one, polarity=polarity) for one, polarity in zip(radiographs, self.polarities)]
         self.views, self._masks = tuple(views), masks
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from scipy import ndimage
 
 from .errors import InputError
 from .field import irradiated_field
 from .foreign import foreign_objects
+
+log = logging.getLogger(__name__)
 
 
 class Polarity(str, Enum):
@@ -27,12 +31,20 @@ class Radiograph:
     where: the file's or node's name, for messages.
     polarity: what the file's tags say, None where they do not.
     logarithmic: whether the pixels went through a logarithm already, whatever their polarity.
+    valued: (rows, columns) bool, False where the file holds no value (NaN) and `pixels` the nearest one there is; None
+        where every pixel has its own. What has none is masked.
     """
 
     pixels: np.ndarray
     where: str = "the X-ray"
     polarity: Polarity | None = None
     logarithmic: bool = False
+    valued: np.ndarray | None = None
+
+    @property
+    def stored(self) -> np.ndarray:
+        """(rows, columns) float32 pixels as the file holds them: NaN where it has no value."""
+        return self.pixels if self.valued is None else np.where(self.valued, self.pixels, np.float32(np.nan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +59,43 @@ class XrayImage:
     mask: np.ndarray
 
 
+def radiograph_of_pixels(
+    pixels: np.ndarray, where: str, polarity: Polarity | None = None, logarithmic: bool = False
+) -> Radiograph:
+    """A radiograph of pixels (rows, columns) as its file holds them, which may be NaN; the log tells how many are.
+
+    Raises InputError, beginning with `where`, when pixels are infinite, or those that have a value are all alike.
+    """
+    pixels = np.asarray(pixels, dtype=np.float32)
+    infinite = np.count_nonzero(np.isinf(pixels))
+    if infinite:
+        raise InputError(f"{where}: {infinite} pixels of the X-ray are infinite. Set them to NaN, or export it again.")
+    valued = ~np.isnan(pixels)
+    if not valued.any():
+        raise InputError(f"{where}: no pixel of the X-ray has a value (all are NaN). Export it again.")
+    low, high = float(pixels[valued].min()), float(pixels[valued].max())
+    if low == high:
+        raise InputError(
+            f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register. Check the file."
+        )
+    if valued.all():
+        return Radiograph(pixels, where, polarity, logarithmic)
+    count = np.count_nonzero(~valued)
+    log.warning(
+        "%s: %d pixels of the X-ray (%.2g %%) hold no value (NaN). They are masked.",
+        where,
+        count,
+        100 * count / pixels.size,
+    )
+    nearest = ndimage.distance_transform_edt(~valued, return_distances=False, return_indices=True)
+    return Radiograph(pixels[tuple(nearest)], where, polarity, logarithmic, valued)
+
+
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
     """Line integrals of a radiograph, with what cannot be compared with a CT masked.
 
-    That is whatever lies outside the irradiated field, its penumbra, and objects that are plainly foreign (see
-    `foreign_objects`), found whatever the polarity.
+    That is whatever has no value or lies outside the irradiated field, its penumbra, and objects that are plainly
+    foreign (see `foreign_objects`), found whatever the polarity.
     Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
     Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
     mask: (rows, columns), nonzero where the image may be used.
@@ -65,6 +109,8 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
     if pixels.min() == pixels.max():
         raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
     usable = irradiated_field(pixels).mask(pixels.shape)
+    if radiograph.valued is not None:
+        usable &= radiograph.valued
     if mask is not None:
         if mask.shape != pixels.shape:
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")

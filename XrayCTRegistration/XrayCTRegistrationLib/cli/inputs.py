@@ -78,7 +78,8 @@ def read_mask(path: Path, radiograph: Radiograph) -> np.ndarray:
     if (rows, columns) != radiograph.pixels.shape or image.GetNumberOfPixels() != rows * columns:
         size = " x ".join(str(length) for length in image.GetSize())
         raise InputError(f"{path.name}: the mask's size is {size} pixels. {remedy}")
-    mask = sitk.GetArrayViewFromImage(image).reshape(rows, columns, -1).any(axis=-1)
+    channels = sitk.GetArrayViewFromImage(image).reshape(rows, columns, -1)
+    mask = channels[..., :3].any(axis=-1)  # a fourth is opacity
     if not mask.any():
         raise InputError(f"{path.name}: the mask is zero everywhere, so nothing of the X-ray is left. {remedy}")
     return mask

@@ -12,16 +12,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..xray import Polarity, Radiograph
+from ..xray import Polarity, Radiograph, radiograph_of_pixels
 from .dicom_geometry import first_value
 from .volumes import is_dicom, read_image, read_tags, write_image
 
 if TYPE_CHECKING:
     import pydicom  # at run time only where there is a DICOM file
 
-_REMEDY = (
-    "Give one X-ray image, grey without opacity, as PNG, JPEG, TIFF, NRRD, MetaImage, NIfTI or DICOM (CR, DX, XA, RF)."
-)
+_REMEDY = "Give one X-ray image, grey, as PNG, JPEG, TIFF, NRRD, MetaImage, NIfTI or DICOM (CR, DX, XA, RF)."
 _PROJECTION_MODALITIES = {"CR", "DX", "XA", "RF", "RG", "IO", "PX", "MG", "RTIMAGE", "OT"}
 _NO_PROJECTIONS = {  # SOP classes of X-ray modalities that also come as reconstructed volumes (PS3.6 A)
     "1.2.840.10008.5.1.4.1.1.13.1.1",  # X-ray 3D angiographic
@@ -40,7 +38,7 @@ def read_radiograph(path: str | Path, frame: int | None = None) -> Radiograph:
 
     `pixels` are the values as stored. In DICOM that is before the modality LUT and before MONOCHROME1 is shown with
     large values dark (PS3.3 C.7.6.3.1.2), both of which SimpleITK would apply. `polarity` is that of these values, as
-    far as DICOM tags say.
+    far as DICOM tags say. Pixels that are NaN are masked.
 
     Raises InputError, beginning with the file's name.
     """
@@ -51,8 +49,7 @@ def read_radiograph(path: str | Path, frame: int | None = None) -> Radiograph:
     where = path.name if frame is None else f"{path.name}:{frame}"
     image, polarity, logarithmic = _read(path)
     pixels = _grey(_one_frame(image, frame, path.name), path.name)
-    _check_values(pixels, where)
-    return Radiograph(pixels, where, polarity, logarithmic)
+    return radiograph_of_pixels(pixels, where, polarity, logarithmic)
 
 
 def read_frames(path: str | Path) -> list[Radiograph]:
@@ -64,8 +61,7 @@ def read_frames(path: str | Path) -> list[Radiograph]:
     for number, frame in enumerate(frames, start=1):
         where = path.name if len(frames) == 1 else f"{path.name}:{number}"
         pixels = _grey(frame.copy(), path.name)  # a copy, for SimpleITK's buffer goes with the image
-        _check_values(pixels, where)
-        read.append(Radiograph(pixels, where, polarity, logarithmic))
+        read.append(radiograph_of_pixels(pixels, where, polarity, logarithmic))
     return read
 
 
@@ -182,7 +178,8 @@ def _one_frame(image: sitk.Image, frame: int | None, where: str) -> np.ndarray:
     frames = _frames(image, where)
     if frame is None and len(frames) > 1:
         raise InputError(
-            f"{where}: holds {len(frames)} frames or slices. Choose one, counted from 1: for example "
+            f"{where}: holds {len(frames)} frames or slices, where one X-ray image is needed. If it is the CT, it belongs "
+            "in the CT's place: first on the command line. If it is a run, choose a frame, counted from 1: for example "
             f"{where}:{len(frames) // 2}, or frame={len(frames) // 2} in Python."
         )
     number = 1 if frame is None else frame
@@ -207,13 +204,3 @@ def _grey(channels: np.ndarray, where: str) -> np.ndarray:
         raise InputError(f"{where}: the image has colours. Save the X-ray as grey values, without annotations.")
     with np.errstate(over="ignore"):  # becomes infinite, which the check of the values tells
         return np.ascontiguousarray(grey, dtype=np.float32)
-
-
-def _check_values(pixels: np.ndarray, where: str) -> None:
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
-    if low == high:
-        raise InputError(
-            f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register. Check the file."
-        )

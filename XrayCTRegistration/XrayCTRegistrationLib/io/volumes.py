@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..hounsfield import fill_missing, tell_of_no_air
 from ..volume import Volume, check_hounsfield
 from . import nifti
+from .png import has_grey_with_opacity, read_grey
 
 if TYPE_CHECKING:
     import pydicom  # at run time only where there is a DICOM file
@@ -94,7 +95,7 @@ def read_image(path: Path, remedy: str) -> sitk.Image:
         raise InputError(f"{path.name}: there is no such file ({path}). Check the path.")
     try:
         with _silent_itk(), nifti.any_sform_accepted():
-            image = sitk.ReadImage(str(path))
+            image = read_grey(path) if has_grey_with_opacity(path) else sitk.ReadImage(str(path))
     except RuntimeError as error:
         reason = _reason(error)
         if "orthonormal" in reason:
@@ -191,7 +192,9 @@ def _check_scalar_3d(image: sitk.Image, where: str) -> None:
             f"{where}: the image has {len(size)} dimensions ({shape}). Save one time point of it as 3D CT."
         )
     if len(size) < 3 or size[2] == 1:
-        raise InputError(f"{where}: this is a single 2D image ({shape}), not a CT. {_REMEDY}")
+        raise InputError(
+            f"{where}: this is a single 2D image ({shape}), not a CT: an X-ray comes after the CT. {_REMEDY}"
+        )
 
 
 class _Buffer:

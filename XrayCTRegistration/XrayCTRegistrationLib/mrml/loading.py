@@ -118,7 +118,7 @@ def _image_node(scene: Any, path: Path) -> Any:
     """The node of an image file, without a geometry; InputError that begins with the file's name."""
     frames = read_frames(path)
     node = add_image_node(
-        scene, _stem(path), as_stored(np.stack([one.pixels for one in frames])), _header_spacing(path)
+        scene, _stem(path), as_stored(np.stack([one.stored for one in frames])), _header_spacing(path)
     )
     keep_kind(node, frames[0])
     keep_file(node, path)

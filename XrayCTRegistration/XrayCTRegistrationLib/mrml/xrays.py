@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..geometry import XrayView
 from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
-from ..xray import Polarity, Radiograph
+from ..xray import Polarity, Radiograph, radiograph_of_pixels
 from .frames import RAS_FROM_LPS, ijk_to_ras, lps_points, parent_to_world, vtk_matrix
 from .sequences import frames_of
 from .volumes import fill_volume, voxels
@@ -57,12 +57,9 @@ def radiograph_of(node: Any) -> Radiograph:
             "make it a run of frames."
         )
     pixels = grey(array[0], where).astype(np.float32)
-    if not np.isfinite(pixels).all():
-        raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
-    if pixels.min() == pixels.max():
-        raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
     polarity = node.GetAttribute(_POLARITY)
-    return Radiograph(pixels, where, Polarity(polarity) if polarity else None, node.GetAttribute(_LOGARITHMIC) == "1")
+    logarithmic = node.GetAttribute(_LOGARITHMIC) == "1"
+    return radiograph_of_pixels(pixels, where, Polarity(polarity) if polarity else None, logarithmic)
 
 
 def grey(pixels: np.ndarray, where: str) -> np.ndarray:
@@ -179,7 +176,7 @@ def add_image_node(scene: Any, name: str, frames: np.ndarray, spacing_mm: tuple[
     fill_volume(node, frames, np.diag([*spacing_mm, 1.0, 1.0]))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    low, high = np.percentile(frames, _STORED_PERCENTS)
+    low, high = np.nanpercentile(frames, _STORED_PERCENTS)
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(float(low), float(high))
     return node
