@@ -178,8 +178,8 @@ def _one_frame(image: sitk.Image, frame: int | None, where: str) -> np.ndarray:
     frames = _frames(image, where)
     if frame is None and len(frames) > 1:
         raise InputError(
-            f"{where}: holds {len(frames)} frames or slices, where one X-ray image is needed. If it is the CT, it belongs "
-            "in the CT's place: first on the command line. If it is a run, choose a frame, counted from 1: for example "
+            f"{where}: holds {len(frames)} frames or slices, where one X-ray is needed. If it is the CT, it belongs in "
+            "the CT's place: first on the command line. If it is a run, choose a frame, counted from 1: for example "
             f"{where}:{len(frames) // 2}, or frame={len(frames) // 2} in Python."
         )
     number = 1 if frame is None else frame
