@@ -574,6 +574,15 @@ def test_bad_xray_is_refused_with_name_and_remedy(tmp_path, case, capfd):
     assert "WARNING" not in capfd.readouterr().err
 
 
+def test_a_dicom_xray_that_is_stored_mirrored_says_what_its_c_arm_file_must_say(tmp_path, caplog):
+    for orientation, told in ((["L", "F"], []), (["R", "F"], ['["R", "F"]'])):
+        caplog.clear()
+        tags = {"ViewPosition": "PA", "PatientOrientation": orientation}
+        read_radiograph(write_dicom(tmp_path / "x.dcm", GREY, ComputedRadiographyImageStorage, "CR", **tags))
+        assert len(caplog.messages) == len(told)
+        assert all(words in message for words, message in zip(told, caplog.messages))
+
+
 @pytest.mark.parametrize("frame", [0, 4])
 def test_frame_out_of_range_names_the_range(tmp_path, frame):
     path = write_dicom(tmp_path / "cine.dcm", HOUNSFIELD, XRayAngiographicImageStorage, "XA")

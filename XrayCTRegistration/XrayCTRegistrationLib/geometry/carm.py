@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .pose import rotation_from_euler
+from .orientation import detector_axes, is_orientation, stored_axes
 from .view import XrayView
 
 _CALIBRATED = {"world_to_pixel", "image_size_px", "source_to_detector_mm", "isocenter_mm"}
@@ -23,6 +23,7 @@ _PARAMETRIC = {
     "primary_angle_deg",
     "secondary_angle_deg",
     "isocenter_mm",
+    "patient_orientation",
 }
 _PRIMARY_ANGLE_OF_VIEW = {"PA": 0.0, "AP": 180.0, "LAT": 90.0}
 
@@ -33,7 +34,9 @@ def view_from_carm(carm: Mapping[str, Any], where: str = "the C-arm geometry") -
     Parametric: angles are DICOM positioner angles. 0, 0 is PA: source posterior, detector anterior, columns to the
     patient's left, rows to the feet; a positive primary angle turns the detector to the patient's left (LAO), a
     positive secondary angle to the head (cranial) (DICOM PS3.3 C.8.7.5). "AP" and "LAT" start from 180 and 90 degrees
-    of primary angle, and "AP" is shown as radiographs are, with the patient's left on the right of the image.
+    of primary angle, and "AP" is shown as radiographs are, with the patient's left on the right of the image. An image
+    that is stored turned by right angles or mirrored says so by patient_orientation: where its columns and its rows run
+    to in the patient, such as ["R", "F"].
 
     Raises InputError that begins with `where`, normally the file's name, and names the entry and the remedy.
     """
@@ -100,10 +103,10 @@ def _parametric_view(carm: Mapping[str, Any], size_px: tuple[int, int], where: s
     primary = _PRIMARY_ANGLE_OF_VIEW[name] + _number(carm, "primary_angle_deg", where)
     secondary = _number(carm, "secondary_angle_deg", where)
 
-    turn = rotation_from_euler(np.radians([-secondary, 0.0, primary]))  # cranial first, then about the long axis
-    column, row, to_detector = turn[:, 0], -turn[:, 2], -turn[:, 1]
-    if name == "AP":
-        column = -column
+    axes = detector_axes(primary, secondary, from_before=name == "AP")
+    if "patient_orientation" in carm:
+        axes = _stored_axes(axes, carm["patient_orientation"], where)
+    column, row, to_detector = axes.T
     source = isocenter - source_to_isocenter * to_detector
     pixel_to_world = np.eye(4)
     pixel_to_world[:3, 0] = column_spacing * column
@@ -115,6 +118,21 @@ def _parametric_view(carm: Mapping[str, Any], size_px: tuple[int, int], where: s
         - principal_point[1] * pixel_to_world[:3, 1]
     )
     return XrayView(source, pixel_to_world, size_px, isocenter)
+
+
+def _stored_axes(axes: np.ndarray, orientation: Any, where: str) -> np.ndarray:
+    if not is_orientation(orientation):
+        raise InputError(
+            f"{where}: patient_orientation is {orientation!r}. It takes two words, where columns and rows run to, "
+            'in the letters L, R, A, P, H, F: such as ["L", "F"].'
+        )
+    turned = stored_axes(axes, orientation)
+    if turned is None:
+        raise InputError(
+            f"{where}: patient_orientation {list(orientation)} does not fit the angles: the detector's columns "
+            "and rows run elsewhere. Correct one of them, or leave patient_orientation out."
+        )
+    return turned
 
 
 def _number(carm: Mapping[str, Any], name: str, where: str) -> float:

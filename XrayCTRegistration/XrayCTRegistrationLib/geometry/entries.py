@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from .carm import view_from_carm
+from .orientation import letter_of
+from .plausible import check_plausible
 from .view import XrayView
 
 USER, DEFAULT, TYPICAL = "user", "default", "typical value"
@@ -59,12 +62,15 @@ def missing_entries(entries: Mapping[str, Entry]) -> list[str]:
 def view_from_entries(entries: Mapping[str, Entry], size_px: tuple[int, int], where: str) -> XrayView:
     """The view in LPS that complete entries describe; InputError that begins with `where` when they cannot be."""
     carm = {name: entry.value for name, entry in entries.items()}
-    return view_from_carm({**carm, "image_size_px": list(size_px)}, where)
+    view = view_from_carm({**carm, "image_size_px": list(size_px)}, where)
+    check_plausible(carm, where)
+    return view
 
 
 def carm_of_view(view: XrayView, likely_name: str = "PA") -> dict[str, Any] | None:
     """The parametric C-arm mapping of a view in LPS, without image_size_px, or None where none describes it: a
-    detector turned in its plane or mirrored, skewed pixels, or no isocentre on a ray to the detector's front.
+    detector turned in its plane by other than right angles, skewed pixels, or no isocentre on a ray to the detector's
+    front.
 
     likely_name: the view name ("PA", "AP", "LAT") to prefer where several describe the same view.
     """
@@ -74,7 +80,9 @@ def carm_of_view(view: XrayView, likely_name: str = "PA") -> dict[str, Any] | No
     away = view.axes[:, 2]
     secondary = float(np.degrees(np.arcsin(np.clip(away[2], -1, 1))))
     turned = float(np.degrees(np.arctan2(away[0], -away[1])))
-    for name, start in sorted({"PA": 0.0, "LAT": 90.0, "AP": 180.0}.items(), key=lambda item: item[0] != likely_name):
+    names = sorted({"PA": 0.0, "LAT": 90.0, "AP": 180.0}.items(), key=lambda item: item[0] != likely_name)
+    stored = {"patient_orientation": [letter_of(view.axes[:, k]) for k in (0, 1)]}
+    for orientation, (name, start) in product(({}, stored), names):
         carm = {
             "source_to_detector_mm": view.source_to_detector_mm,
             "source_to_isocenter_mm": distance,
@@ -84,6 +92,7 @@ def carm_of_view(view: XrayView, likely_name: str = "PA") -> dict[str, Any] | No
             "primary_angle_deg": (turned - start + 180) % 360 - 180,
             "secondary_angle_deg": secondary,
             "isocenter_mm": view.isocenter.tolist(),
+            **orientation,
         }
         try:
             again = view_from_carm({**carm, "image_size_px": list(view.size_px)})

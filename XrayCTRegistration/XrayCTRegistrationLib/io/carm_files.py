@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..geometry import XrayView, view_from_carm, view_to_carm
+from ..geometry.plausible import check_plausible
 from ..xray import Radiograph
 
 
 def read_carm(path: str | Path) -> XrayView:
     """The view of a C-arm JSON file, parametric or calibrated, as `geometry.view_from_carm` takes it.
 
-    Raises InputError, beginning with the file's name; for broken JSON it names the line.
+    Raises InputError, beginning with the file's name; for broken JSON it names the line, for a length that no
+    device has the unit that would fit.
     """
     path = Path(path)
     try:
@@ -30,7 +32,9 @@ def read_carm(path: str | Path) -> XrayView:
         raise InputError(
             f"{path.name}: cannot be read ({error.strerror}). Give a JSON file that may be read."
         ) from None
-    return view_from_carm(carm, where=path.name)
+    view = view_from_carm(carm, where=path.name)
+    check_plausible(carm, where=path.name)
+    return view
 
 
 def write_carm(path: str | Path, view: XrayView) -> None:

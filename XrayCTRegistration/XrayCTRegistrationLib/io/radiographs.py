@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import warnings
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..xray import Polarity, Radiograph, radiograph_of_pixels
-from .dicom_geometry import first_value
+from .dicom_geometry import first_value, stored_orientation
 from .volumes import is_dicom, read_image, read_tags, write_image
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _NO_PROJECTIONS = {  # SOP classes of X-ray modalities that also come as reconst
     "1.2.840.10008.5.1.4.1.1.13.1.3",  # breast tomosynthesis
 }
 _RESCALE_TAGS = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+
+log = logging.getLogger(__name__)
 
 
 def read_radiograph(path: str | Path, frame: int | None = None) -> Radiograph:
@@ -92,6 +95,7 @@ def _read(path: Path) -> tuple[sitk.Image, Polarity | None, bool]:
     if path.is_file() and is_dicom(path):
         tags = read_tags(path)
         _check_projection(tags, path.name)
+        _tell_orientation(tags, path.name)
         return _read_stored_pixels(path, tags), _polarity(tags), _logarithmic(tags)
     image = read_image(path, _REMEDY)
     _check_jpeg_complete(path)
@@ -108,6 +112,18 @@ def _check_projection(tags: pydicom.Dataset, where: str) -> None:
         raise InputError(f"{where}: a DICOM file of {described}(modality {modality}) is no X-ray projection. {_REMEDY}")
     if not tags.get("Rows") or not tags.get("Columns"):
         raise InputError(f"{where}: the DICOM file holds no image. {_REMEDY}")
+
+
+def _tell_orientation(tags: pydicom.Dataset, where: str) -> None:
+    """Say in the log how the image is stored, if turned or mirrored: a C-arm file beside it cannot know."""
+    entry = stored_orientation(tags)
+    if entry is not None:
+        log.warning(
+            "%s: by its DICOM tags the image is stored turned or mirrored. A C-arm file of it must say "
+            '"patient_orientation": ["%s", "%s"].',
+            where,
+            *entry.value,
+        )
 
 
 def _polarity(tags: pydicom.Dataset) -> Polarity | None:

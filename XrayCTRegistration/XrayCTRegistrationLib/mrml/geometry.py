@@ -174,10 +174,14 @@ def _store(node: Any, entries: Entries) -> None:
 
 def _with_origin(value: Any, recorded: Entry | None, elsewhere: str) -> Entry:
     same = recorded is not None and (
-        value == recorded.value if isinstance(value, str) else np.allclose(value, recorded.value, atol=1e-3)
+        value == recorded.value if _is_words(value) else np.allclose(value, recorded.value, atol=1e-3)
     )
     # The value as it was entered, without the digits that a way through a matrix adds.
     return recorded if same else Entry(value, elsewhere)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and isinstance(value[0], str))
 
 
 def _recorded(node: Any) -> Entries:
