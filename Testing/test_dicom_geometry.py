@@ -6,8 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 from XrayCTRegistrationLib.geometry.entries import Entry
+from XrayCTRegistrationLib.io.dicom_files import read_tags
 from XrayCTRegistrationLib.io.dicom_geometry import carm_entries, first_value
-from XrayCTRegistrationLib.io.volumes import read_tags
 
 
 def tags(**values) -> pydicom.Dataset:

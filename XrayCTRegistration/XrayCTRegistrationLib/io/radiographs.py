@@ -14,8 +14,9 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..xray import Polarity, Radiograph, radiograph_of_pixels
+from .dicom_files import is_dicom, read_tags
 from .dicom_geometry import first_value, stored_orientation
-from .volumes import is_dicom, read_image, read_tags, write_image
+from .volumes import read_image, write_image
 
 if TYPE_CHECKING:
     import pydicom  # at run time only where there is a DICOM file
@@ -172,7 +173,7 @@ def _read_stored_pixels(path: Path, tags: pydicom.Dataset) -> sitk.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in `read_tags`
-            dataset = dcmread(path)
+            dataset = dcmread(path, force=True)
         if "PixelData" not in dataset:  # what pydicom leaves of compressed pixels that end early
             raise ValueError("it ends before its last pixel")
         for keyword in _RESCALE_TAGS:

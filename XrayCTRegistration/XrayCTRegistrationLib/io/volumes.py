@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..errors import InputError
 from ..hounsfield import fill_missing, tell_of_no_air
 from ..volume import Volume, check_hounsfield
 from . import nifti
+from .dicom_files import frame_count, is_dicom, read_tags, with_preambles
 from .png import has_grey_with_opacity, read_grey
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def read_image(path: Path, remedy: str) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"{path.name}: there is no such file ({path}). Check the path.")
     try:
-        with _silent_itk(), nifti.any_sform_accepted():
-            image = read_grey(path) if has_grey_with_opacity(path) else sitk.ReadImage(str(path))
+        with _silent_itk(), nifti.any_sform_accepted(), with_preambles([path]) as (readable,):
+            image = read_grey(path) if has_grey_with_opacity(path) else sitk.ReadImage(str(readable))
     except RuntimeError as error:
         reason = _reason(error)
         if "orthonormal" in reason:
@@ -120,33 +120,6 @@ def write_image(path: Path, image: sitk.Image) -> None:
             f"{path.name}: cannot be written ({_reason(error)}). Check that the folder {path.parent} exists, that it "
             "may be written to, and that the disk is not full."
         ) from None
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is of DICOM's file format (PS3.10 7.1)."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def read_tags(path: Path, specific_tags: list[str] | None = None) -> pydicom.Dataset:
-    """The DICOM tags of a file without its pixels; InputError when it is damaged or ends before its last pixel."""
-    import pydicom
-
-    try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # small offences against the standard are common and harmless here
-            tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=specific_tags)
-            pixel_bytes = path.stat().st_size - file.tell()
-        syntax = tags.file_meta.get("TransferSyntaxUID")
-        plain = syntax is not None and not syntax.is_compressed and tags.get("SamplesPerPixel") == 1
-        needed = tags.Rows * tags.Columns * _frame_count(tags) * tags.BitsAllocated // 8 if plain else 0
-    except Exception as error:  # a damaged file makes pydicom raise errors of many kinds
-        raise InputError(f"{path.name}: the DICOM file is damaged ({error}). Export it again.") from None
-    if pixel_bytes < needed:  # GDCM reads such a file, in some versions without a word
-        raise InputError(
-            f"{path.name}: the file is incomplete: it ends before its last pixel. Copy or export it again."
-        )
-    return tags
 
 
 @contextmanager
@@ -246,7 +219,7 @@ def _read_dicom_folder(folder: Path) -> Volume:
             "%s: of %d series the largest is taken: %s. Not: %s.", where, len(ranked), names[0], "; ".join(names[1:])
         )
     slices = ranked[0]
-    if _frame_count(slices[0][1]) > 1:
+    if frame_count(slices[0][1]) > 1:
         return _read_multi_frame(slices[0][0], where)
     if len(slices) == 1:
         raise InputError(f"{where}: {names[0]} is one 2D slice, not a CT. Choose the folder with all slices.")
@@ -254,9 +227,9 @@ def _read_dicom_folder(folder: Path) -> Volume:
     positions = [t.ImagePositionPatient for _, t in slices]
     order, matrix = _stack(positions, tags.ImageOrientationPatient, tags.get("PixelSpacing"), where)
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(slices[k][0]) for k in order])
     try:
-        with _silent_itk():
+        with _silent_itk(), with_preambles([slices[k][0] for k in order]) as readable:
+            reader.SetFileNames([str(path) for path in readable])
             image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
@@ -284,7 +257,7 @@ def _series_in(folder: Path) -> tuple[list[list[tuple[Path, pydicom.Dataset]]], 
             continue
         seen.add(instance)
         key: tuple = (instance,)
-        if _frame_count(tags) == 1:
+        if frame_count(tags) == 1:
             orientation = tags.get("ImageOrientationPatient")
             if orientation is None or tags.get("ImagePositionPatient") is None:
                 others.add(f"{tags.get('Modality') or 'unknown'} without a position")
@@ -298,12 +271,8 @@ def _series_in(folder: Path) -> tuple[list[list[tuple[Path, pydicom.Dataset]]], 
     return list(series.values()), others
 
 
-def _frame_count(tags: pydicom.Dataset) -> int:
-    return int(tags.get("NumberOfFrames") or 1)
-
-
 def _slice_count(slices: list[tuple[Path, pydicom.Dataset]]) -> int:
-    return sum(_frame_count(tags) for _, tags in slices)
+    return sum(frame_count(tags) for _, tags in slices)
 
 
 def _series_name(slices: list[tuple[Path, pydicom.Dataset]]) -> str:
@@ -320,7 +289,7 @@ def _read_multi_frame(path: Path, where: str) -> Volume:
     modality = tags.get("Modality") or "unknown"
     if modality != "CT":
         raise InputError(f"{where}: the DICOM file's modality is {modality}, not CT. {_REMEDY}")
-    if _frame_count(tags) == 1:
+    if frame_count(tags) == 1:
         raise InputError(
             f"{where}: this is a single 2D slice of a CT. Choose the folder with all slices of the series."
         )
@@ -359,6 +328,11 @@ def _stack(positions: list, orientation: list, spacing: list | None, where: str)
         raise InputError(
             f"{where}: the CT's DICOM position, orientation or pixel spacing is missing or no number. Export it again."
         ) from None
+    if not (row_spacing > 0 and column_spacing > 0):
+        raise InputError(
+            f"{where}: the CT's DICOM pixel spacing is {row_spacing:g} x {column_spacing:g}, so its size is unknown. "
+            "Export the series again from where it was reconstructed."
+        )
     heights = corners @ np.cross(columns, rows)
     order = np.argsort(heights)
     corners, gaps = corners[order], np.diff(heights[order])

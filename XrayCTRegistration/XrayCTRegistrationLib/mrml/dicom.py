@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..geometry.entries import Entries
+from ..io.dicom_files import is_dicom, read_tags
 from ..io.dicom_geometry import carm_entries
-from ..io.volumes import read_tags
 from .sequences import sequence_of
 from .xrays import file_of
 
@@ -31,6 +31,4 @@ def dicom_file(node: Any, database: Any | None) -> Path | None:
     path = file_of(node)
     if path is None or not path.is_file():
         return None
-    from pydicom.misc import is_dicom
-
     return path if is_dicom(path) else None

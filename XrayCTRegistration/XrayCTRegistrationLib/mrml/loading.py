@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom.misc import is_dicom
 
 from ..errors import InputError
+from ..io.dicom_files import is_dicom
 from ..io.radiographs import as_stored, read_frames
 from .dicom import dicom_entries
 from .geometry import read_geometry, start_geometry
