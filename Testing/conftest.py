@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from panel_host import Host
+    from XrayCTRegistrationLib.volume import Volume
 
 # The tests' matrices are tiny: on two cores, threads of torch's that wait for each other took ten times as long as one.
 # Set before torch is imported, and for the processes that tests start.
@@ -36,6 +38,22 @@ def running_host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 
     module = REPOSITORY / "XrayCTRegistration" / "XrayCTRegistration.py"
     return running_host(module, tmp_path_factory.mktemp("panel-host"))
+
+
+@pytest.fixture
+def sample_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CT of the sample takes a second to make and is always the same: for tests that load the sample often."""
+    pytest.importorskip("slicer", reason="the sample needs slicer-core")
+    from XrayCTRegistrationLib.mrml import sample
+
+    monkeypatch.setattr(sample, "synthetic_spine", _spine_made_once)
+
+
+@cache
+def _spine_made_once(spacing_mm: float) -> Volume:
+    from XrayCTRegistrationLib.phantom import synthetic_spine
+
+    return synthetic_spine(spacing_mm=spacing_mm)
 
 
 @pytest.fixture

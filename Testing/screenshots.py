@@ -1,6 +1,6 @@
 """Pictures of the panel and its views, of the sample before and after registration: `make screenshots`.
 
-Written into Resources/Screenshots/: panel.png, xray.png, scene3d.png, window.png.
+Written into Resources/Screenshots/: window.png, window-small.png, panel.png, xray.png, scene3d.png.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from panel_host import running_host
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
-WINDOW_PX = (1480, 800)
+WINDOWS_PX = {"window.png": (1900, 1150), "window-small.png": (1280, 800)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1800, 1440), (2300, 740)  # of windows that a view is taken from
 PANEL_HEIGHT_PX = 1355
 
@@ -33,18 +33,19 @@ def take(host: Any) -> None:
     """Register the sample, and write every picture."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     window = host.open_window()
-    window.resize(*WINDOW_PX)
+    window.resize(*WINDOWS_PX["window.png"])
     host.press(host.ui.loadSampleButton)
     host.wait(lambda: host.ui.registerButton.enabled, 120)
     host.press(host.ui.registerButton)
     host.wait(lambda: host.ui.registerButton.text == "Register", 120)
     host.idle(1.0)  # until the edges are fine
     fold(host, geometry=True, pose=True)
-    show_views(host, WINDOW_PX, zoom=1.3)
-    save(window.grab(), "window.png")
+    for name, window_px in WINDOWS_PX.items():
+        show_views(host, window_px, zoom=1.0)
+        save(window.grab(), name)
     show_views(host, XRAY_WINDOW_PX)
     save(window.layout_manager.sliceWidget("Xray1").grab(), "xray.png")
-    show_views(host, SCENE_WINDOW_PX, zoom=1.95)
+    show_views(host, SCENE_WINDOW_PX, zoom=1.2)
     save(window.layout_manager.threeDWidget(0).threeDView().grab(), "scene3d.png")
     fold(host, geometry=False, pose=False)
     window.resize(window.width, PANEL_HEIGHT_PX)
@@ -59,27 +60,21 @@ def fold(host: Any, geometry: bool, pose: bool) -> None:
 
 
 def show_views(host: Any, window_px: tuple[int, int], zoom: float = 1.0) -> None:
-    """Give the window a size, fit the X-rays into their views, and aim the camera."""
+    """Give the window a size, and fit X-rays and C-arm into their views."""
     host.open_window().resize(*window_px)
     host.idle(0.2)
     host.press(host.ui.showViewsButton)
     host.idle(0.4)
-    aim_camera(host, zoom)
+    bring_nearer(host, zoom)
 
 
-def aim_camera(host: Any, zoom: float) -> None:
-    """Look at the C-arm from the patient's left, front and above."""
-    host.idle(0.2)
+def bring_nearer(host: Any, zoom: float) -> None:
+    """Bring what the module shows in the 3D view nearer, without the marks of directions."""
     view = host.open_window().layout_manager.threeDWidget(0)
     view.mrmlViewNode().SetBoxVisible(False)
     view.mrmlViewNode().SetAxisLabelsVisible(False)
-    camera = view.threeDView().renderer().GetActiveCamera()
-    camera.SetFocalPoint(0, 0, 0)
-    camera.SetPosition(-1300, 2000, 700)
-    camera.SetViewUp(0, 0, 1)
-    view.threeDView().renderer().ResetCamera()
-    camera.SetWindowCenter(-0.03, -0.22)  # the C-arm into the middle of the picture
-    camera.Zoom(zoom)
+    view.threeDView().renderer().GetActiveCamera().Zoom(zoom)
+    host.idle(0.3)
 
 
 def save(pixmap: Any, name: str) -> None:

@@ -128,7 +128,7 @@ def test_loading_the_module_imports_no_more_of_the_library_than_its_names():
     }
     files = library_files_imported_by(MODULE / "XrayCTRegistration.py")
     assert {path.relative_to(MODULE).as_posix() for path in files} == {"XrayCTRegistrationLib/panel/choices.py"}
-    assert imported_at_file_scope(files[0]) == {"enum", "slicer"}
+    assert imported_at_file_scope(files[0]) == {"__future__", "enum", "slicer", "typing"}
 
 
 def test_loading_and_opening_the_module_imports_nothing_that_does_not_come_with_slicer():
@@ -207,7 +207,7 @@ def test_every_node_selector_knows_the_scene_and_every_parameter_has_a_widget():
 def test_every_widget_that_can_be_used_says_what_it_is_for():
     root = ElementTree.parse(MODULE / "Resources" / "UI" / "XrayCTRegistration.ui").getroot()
     used = {"qMRMLNodeComboBox", "QPushButton", "QComboBox", "QCheckBox", "QDoubleSpinBox", "QSpinBox"}
-    used |= {"ctkSliderWidget", "ctkPathLineEdit"}
+    used |= {"ctkSliderWidget", "ctkPathLineEdit", "QTableWidget", "QToolButton"}
     usable = {widget.get("name"): widget for widget in root.iter("widget") if widget.get("class") in used}
     for name, widget in usable.items():
         assert any(prop.get("name") == "toolTip" for prop in widget.findall("property")), name

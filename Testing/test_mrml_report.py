@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 
 import numpy as np
@@ -51,10 +52,11 @@ def result(spine):
         similarity=0.97,
         moved_deg=6.2,
         moved_mm=8.8,
-        confidence=Confidence("high", "the DRR explains the X-ray (similarity 0.97)", 0.2),
+        confidence=Confidence("high", "the DRR explains 97% of what the X-ray shows", 0.99, 0.2),
         evidence=Evidence(
             similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
         ),
+        kept_start=False,
         polarities=(Polarity.BRIGHT,),
         seconds={"prepare": 0.5, "search": 1.5},
     )
@@ -86,7 +88,7 @@ def test_the_folder_holds_what_the_command_line_writes(registered, spine, result
     report = json.loads(written[2].read_text())
     assert report == kept_report(pose)
     assert report["similarity"] == 0.97
-    assert report["confidence"] == {"level": "high", "reason": result.confidence.reason, "expected_error_mm": 0.2}
+    assert report["confidence"] == asdict(result.confidence)
     assert (report["method"], report["seed"], report["init"]) == ("auto", 7, "near the pose that was set")
     assert (report["ct"], report["xrays"][0]["file"]) == ("Spine", "Frontal")
     assert report["xrays"][0]["high_absorption_is"] == "bright"

@@ -34,7 +34,7 @@ def scene():
 
 
 @pytest.fixture
-def sample(scene):
+def sample(scene, sample_made_once):
     return finished(sample_steps(scene))
 
 
@@ -215,6 +215,13 @@ def test_history_goes_back_and_forward_and_forgets_what_was_undone():
     history.record(third)
     assert not history.can_redo
     assert history.undo() is first
+
+
+def test_choosing_another_xray_is_no_step_to_go_back_over(sample):
+    pose, history = Pose.identity(), History()
+    history.record(Standing.of(pose, sample.xray_nodes[:1]))
+    history.record(Standing.of(pose, sample.xray_nodes))
+    assert not history.can_undo
 
 
 def test_history_brings_back_the_geometry_that_was_edited(sample):

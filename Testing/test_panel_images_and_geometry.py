@@ -12,6 +12,8 @@ slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core"
 
 
 def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
+    from XrayCTRegistrationLib.mrml.display import as_registered_node
+
     host.press(host.ui.loadSampleButton)
     host.wait(lambda: host.ui.registerButton.enabled)
     assert host.ui.ctSelector.currentNode().GetName() == "Lumbar spine CT"
@@ -19,13 +21,28 @@ def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
     assert host.ui.sourceToDetectorSpinBox.value == 1020
     assert host.ui.sourceToDetectorOriginLabel.text == "sample"
     assert host.ui.ctSelector.currentNode().GetParentTransformNode() is host.ui.poseSelector.currentNode()
+    for tag, node in zip(("Xray1", "Xray2"), xrays(host)):
+        assert host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").GetSliceVisible()  # at its detector in 3D
+        assert _composite(tag).GetBackgroundVolumeID() == as_registered_node(node).GetID()
     assert not host.messages.shown
 
 
-def test_selectors_offer_images_but_no_overlays(host):
-    """The edges are a volume, too: nobody should choose them as an X-ray."""
+def test_an_xray_fills_its_view_again_after_it_was_zoomed(host):
+    choose_case(host)
+    host.idle(0.2)
+    slice_node = host.scene.GetSingletonNode("Xray1", "vtkMRMLSliceNode")
+    fitted = slice_node.GetFieldOfView()
+    slice_node.SetFieldOfView(*(0.1 * side for side in fitted[:2]), 1.0)
+    host.press(host.ui.fitViewsButton)
+    assert slice_node.GetFieldOfView() == pytest.approx(fitted)
+
+
+def test_selectors_offer_images_but_not_what_shows_them(host):
+    """An X-ray as it is registered is a volume, too: nobody should choose it as an X-ray."""
+    from XrayCTRegistrationLib.mrml.display import as_registered_node
+
     case = choose_case(host)
-    host.wait(lambda: _composite("Xray1").GetForegroundVolumeID() is not None)
+    assert all(as_registered_node(node).IsA("vtkMRMLScalarVolumeNode") for node in case.xray_nodes)
     selector = host.ui.addXraySelector
     offered = {selector.nodeFromIndex(index).GetID() for index in range(selector.nodeCount())}
     assert offered == {node.GetID() for node in (case.ct_node, *case.xray_nodes)}
@@ -125,13 +142,30 @@ def test_typical_values_are_labelled_as_such(host):
 
 
 def test_views_show_each_xray_with_its_edges_and_stand_it_in_3d(host):
+    from XrayCTRegistrationLib.mrml.display import as_registered_node
+    from XrayCTRegistrationLib.mrml.overlay import edge_points, overlay_node
+
     case = choose_case(host)
-    host.wait(lambda: _composite("Xray1").GetForegroundVolumeID() is not None)
+    host.wait(lambda: all(len(edge_points(node)) for node in case.xray_nodes))
     for tag, node in zip(("Xray1", "Xray2"), case.xray_nodes):
-        assert _composite(tag).GetBackgroundVolumeID() == node.GetID()
-        assert host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").GetSliceVisible()
+        slice_node = host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
+        assert _composite(tag).GetBackgroundVolumeID() == as_registered_node(node).GetID()
+        assert slice_node.GetSliceVisible()
+        in_slices = overlay_node(node).GetNthDisplayNode(1)
+        assert in_slices.GetVisibility()
+        assert in_slices.GetViewNodeIDs() == (slice_node.GetID(),)
     models = slicer.util.getNodesByClass("vtkMRMLModelNode")
     assert sum("beam" in model.GetName().lower() for model in models) == 2
+
+
+def test_a_tick_shows_the_pixels_as_they_are_stored(host):
+    from XrayCTRegistrationLib.mrml.display import as_registered_node
+
+    case = choose_case(host)
+    for stored in (True, False):
+        host.ui.storedPixelsCheckBox.checked = stored
+        shown = [_composite(tag).GetBackgroundVolumeID() for tag in ("Xray1", "Xray2")]
+        assert shown == [(node if stored else as_registered_node(node)).GetID() for node in case.xray_nodes]
 
 
 def test_nodes_that_are_renamed_keep_their_place(host):

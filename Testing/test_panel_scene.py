@@ -8,15 +8,9 @@ from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, add_case, choose_case,
 
 slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core")
 
-SHOWN = (
-    "sourceToDetectorSpinBox",
-    "rowSpacingSpinBox",
-    "primaryAngleSpinBox",
-    "shiftLeftSlider",
-    "turnSuperiorSlider",
-    "seedSpinBox",
-)
-TOLD = ("sourceToDetectorOriginLabel", "similarityLabel", "movedLabel", "confidenceLabel", "resultNoteLabel")
+SHOWN = ("shiftLeftSlider", "turnSuperiorSlider", "seedSpinBox")
+OF_AN_XRAY = ("sourceToDetector", "rowSpacing", "primaryAngle")
+TOLD = ("similarityLabel", "movedLabel", "confidenceLabel", "resultNoteLabel")
 
 
 def register(host):
@@ -30,7 +24,19 @@ def seen(host):
     """What the panel shows of inputs, geometry, pose, settings and result."""
     names = [node.GetName() for node in chosen(host)]
     values = [round(getattr(host.ui, name).value, 3) for name in SHOWN]
-    return names, values, [getattr(host.ui, name).text for name in TOLD], host.ui.polarityComboBox.currentText
+    texts = [getattr(host.ui, name).text for name in TOLD]
+    return names, values, geometries(host), texts, host.ui.polarityComboBox.currentText
+
+
+def geometries(host):
+    """The geometry of every X-ray, and where it is said to come from."""
+    combo, seen = host.ui.geometryViewComboBox, []
+    for index in range(combo.count):
+        combo.currentIndex = index
+        for name in OF_AN_XRAY:
+            value, origin = getattr(host.ui, f"{name}SpinBox").value, getattr(host.ui, f"{name}OriginLabel").text
+            seen.append((round(value, 3), origin))
+    return seen
 
 
 def chosen(host):

@@ -13,12 +13,12 @@ slicer = pytest.importorskip("slicer", reason="the panel host needs slicer-core"
 SCRIPTS = REPOSITORY / "XrayCTRegistration" / "Testing" / "Python"
 
 
-def test_the_modules_own_self_test_passes(host):
+def test_the_modules_own_self_test_passes(host, sample_made_once):
     slicer.selfTests["XrayCTRegistration"]()
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*Test.py")), ids=lambda path: path.stem)
-def test_tests_of_scripts_pass_and_skip_nothing(host, path):
+def test_tests_of_scripts_pass_and_skip_nothing(host, sample_made_once, path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -222,6 +222,7 @@ def test_the_mask_reaches_the_registration(host):
         slicer.util.arrayFromVolumeModified(xray)
         host.ui.xrayTable.selectRow(row)
         host.ui.maskSelector.setCurrentNode(label_map(host, xray, drawn))
+    host.ui.scopeComboBox.currentText = "Near the pose"
     host.press(host.ui.registerButton)
     np.testing.assert_array_equal(host.panel.panel.selection.inputs.masks[1], ~drawn)
     host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)

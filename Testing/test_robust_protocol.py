@@ -57,8 +57,20 @@ def ct_path(tmp_path_factory) -> Path:
 def stays(ct, radiographs, views, start, settings) -> RegistrationResult:
     """A registration that ends where it began, where only the rows matter."""
     evidence = Evidence(0.1, 0.5, 1.0, 0.0, 0.5, 3.0)
-    confidence = Confidence("low", "nothing was tried", 3.0)
-    return RegistrationResult(start, start, 0.1, 0.1, 0.0, 0.0, confidence, evidence, (Polarity.DARK,), {})
+    confidence = Confidence("low", "nothing was tried", 0.1, 3.0)
+    return RegistrationResult(
+        pose=start,
+        start=start,
+        similarity_before=0.1,
+        similarity=0.1,
+        moved_deg=0.0,
+        moved_mm=0.0,
+        confidence=confidence,
+        evidence=evidence,
+        kept_start=True,
+        polarities=(Polarity.DARK,),
+        seconds={},
+    )
 
 
 @pytest.fixture(scope="module")

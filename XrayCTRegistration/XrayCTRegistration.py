@@ -25,6 +25,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+_TUTORIAL = "https://github.com/XrayCTRegistration/SlicerXrayCTRegistration/blob/main/Resources/docs/tutorial.md"
+
 # Reloading the module must reload the library too.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTRegistrationLib"]:
     del sys.modules[_name]
@@ -49,8 +51,9 @@ class XrayCTRegistration(ScriptedLoadableModule):
             "<li>Bring the CT roughly into place, or leave that to the search.</li>"
             "<li>Press <i>Register</i>.</li>"
             "<li>Look at the green edges and at the confidence before you trust the result.</li></ol>"
+            '<p>The <a href="{tutorial}">tutorial</a> goes through it step by step.</p>'
             "<p>Not a medical device.</p>"
-        )
+        ).format(tutorial=_TUTORIAL)
         parent.acknowledgementText = _(
             "<p>If you use this module, please cite it and the paper whose problem and protocol it takes up: M. Chen, "
             "Z. Zhang, S. Gu, Z. Ge, Y. Kong, <i>Fully Differentiable Correlation-Driven 2D/3D Registration for X-ray "

@@ -18,6 +18,7 @@ _LOGICS = {
     "Models": "vtkSlicerModelsLogic",
     "Sequences": "vtkSlicerSequencesLogic",
     "Transforms": "vtkSlicerTransformLogic",
+    "Units": "vtkSlicerUnitsLogic",
     "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
     "Volumes": "vtkSlicerVolumesLogic",
 }

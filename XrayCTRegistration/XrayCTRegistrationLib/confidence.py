@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from .calibrated import Calibration, read_calibration
 from .similarity import Comparison
 from .weights import Extent
 
-# Chosen on simulated X-rays of three CTs (seed 0) with and without cut CTs, rods and rectangles in the way and moved
-# soft tissue: no wrong pose was more similar than 0.3 at the last resolution, or ahead of all others by more than 0.09.
-_UNALIKE, _ALIKE = 0.15, 0.45
-_AMBIGUOUS, _CLEAR = 0.1, 0.2
+_SHIPPED = Path(__file__).with_name("calibration.json")  # by `xrayct calibrate`
+_UNALIKE = 0.15  # similarity below which the DRR explains next to nothing
+_AMBIGUOUS = 0.1  # lead over another pose that says little
 _LITTLE = 0.3  # of the CT's footprint, compared
-_UNCERTAIN_MM = 5.0
 _PATCHES, _STRUCTURED = 4, 0.25  # along each side; a patch with less than this share of the mean structure says nothing
 
 
@@ -40,11 +41,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Confidence:
-    """level: "high", "moderate" or "low". reason: for people. expected_error_mm: standard deviation of points 50 mm
-    from the isocentre that noise and moved soft tissue explain."""
+    """level: "high", "moderate" or "low". reason: for people. probability: that the error is below 10 mm.
+    expected_error_mm: at the bones; four of five errors are below twice of it."""
 
     level: str
     reason: str
+    probability: float
     expected_error_mm: float
 
 
@@ -62,31 +64,39 @@ def evidence_of(views: list[Comparison], covariance: np.ndarray, runner_up_gap: 
 
 
 def confidence(evidence: Evidence, extent: Extent, strayed: bool) -> Confidence:
-    """How far to trust a pose. strayed: whether the descent led out of the range that was to be searched."""
-    expected_mm, similarity = evidence.uncertainty_mm, evidence.similarity
-    ambiguous = evidence.runner_up_gap < _AMBIGUOUS  # never where it is not known
+    """How far to trust a pose, by the shipped calibration, and no farther than what it cannot know allows.
+
+    strayed: whether the descent led out of the range that was to be searched.
+    """
+    calibration, found = _calibration(), asdict(evidence)
+    probability = 0.0 if strayed else calibration.probability(found)
+    level, reason = calibration.level(probability), _reason(evidence, extent, strayed)
+    if strayed or evidence.compared < _LITTLE:
+        level = "low"
+    elif level == "high" and (extent.cut_everywhere or evidence.runner_up_gap < _AMBIGUOUS):
+        level = "moderate"
+    return Confidence(level, reason, probability, calibration.expected_error_mm(found))
+
+
+def _reason(evidence: Evidence, extent: Extent, strayed: bool) -> str:
+    """What a person should know first."""
+    explained = f"the DRR explains {max(evidence.similarity, 0):.0%} of what the X-ray shows"
     if strayed:
-        return Confidence("low", "the images fit better farther away than the search may go", expected_mm)
+        return "the images fit better farther away than the search may go"
     if evidence.compared < _LITTLE:
-        reason = (
-            f"only {evidence.compared:.0%} of what the CT could show was compared: give a longer CT or a wider image"
-        )
-        return Confidence("low", reason, expected_mm)
-    if similarity < _UNALIKE:
-        reason = f"the DRR explains next to nothing of the X-ray (similarity {similarity:.2f})"
-        return Confidence("low", reason, expected_mm)
-    if ambiguous:
-        return Confidence("low", "another pose, far away, fits almost as well", expected_mm)
-    if expected_mm > _UNCERTAIN_MM:
-        reason = f"the image leaves the pose uncertain by about {expected_mm:.0f} mm, mostly in depth"
-        return Confidence("low", reason, expected_mm)
+        return f"only {evidence.compared:.0%} of what the CT could show was compared: give a longer CT or a wider image"
+    if evidence.similarity < _UNALIKE:
+        return f"{explained}, next to nothing"
+    if evidence.runner_up_gap < _AMBIGUOUS:  # never where it is not known
+        return f"another pose, far away, fits almost as well: ambiguous, though {explained}"
     if extent.cut_everywhere:
-        reason = "the body goes on beyond every side of the CT, so that no ray is complete: look at the overlay"
-        return Confidence("moderate", reason, expected_mm)
-    if similarity < _ALIKE or evidence.runner_up_gap < _CLEAR:
-        reason = f"the DRR explains part of the X-ray (similarity {similarity:.2f}): look at the overlay"
-        return Confidence("moderate", reason, expected_mm)
-    return Confidence("high", f"the DRR explains the X-ray (similarity {similarity:.2f})", expected_mm)
+        return f"{explained}, but the body goes on beyond every side of the CT, so that no ray is complete"
+    return explained
+
+
+@lru_cache(maxsize=1)
+def _calibration() -> Calibration:
+    return read_calibration(_SHIPPED)
 
 
 def _inlying(found: Comparison) -> float:

@@ -18,8 +18,10 @@ from .weights import Extent, ray_weights, shadow
 from .xray import Polarity, XrayImage
 
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
-_WINDOW_PX = 8  # radius of the windows of local normalisation, at every level
-_RIM_MM = 4.0  # kept around the shadow of a bone that stands alone
+# Radius of the windows of local normalisation, the larger of both: the grain of noise and of resampling is a matter of
+# pixels, what a bone's edge stands out against one of millimetres.
+_WINDOW_PX, _WINDOW_MM = 8, 12.0
+_RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 
 
@@ -108,8 +110,8 @@ class Problem:
 
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
     isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. device: see
-    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in the other
-    polarity, where little speaks for either.
+    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in
+    other polarities, where nobody told them.
     """
 
     attenuation: Volume
@@ -120,7 +122,7 @@ class Problem:
     extent: Extent
     device: str = "cpu"
     polarities: tuple[Polarity, ...] = ()
-    otherwise: Problem | None = None
+    otherwise: tuple[Problem, ...] = ()
     _projectors: dict[tuple[object, ...], Projector] = field(default_factory=dict, init=False, repr=False)
 
     def center(self, pose: Pose) -> np.ndarray:
@@ -151,7 +153,6 @@ class Problem:
         pixel_mm: float,
         voxel_mm: float | None = None,
         margin_mm: float = _MARGIN_MM,
-        window_px: int = _WINDOW_PX,
     ) -> Level:
         """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
@@ -159,19 +160,17 @@ class Problem:
         """
         factors = self.attenuation.factors_to(voxel_mm or pixel_mm)
         bodies = (self._projector(_whole, factors),)
-        return Level(bodies, self._fixed(pose, pixel_mm, margin_mm, window_px, bodies[0].device), self.extent, pixel_mm)
+        fixed = self._fixed(pose, pixel_mm, margin_mm, bodies[0].device)
+        return Level(bodies, fixed, self.extent, pixel_mm)
 
     def level_of_bones(self, pose: Pose, pixel_mm: float) -> Level:
         """As `level`, of two bodies: the bones, then all that is soft."""
         factors = self.attenuation.factors_to(pixel_mm)
         bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        return Level(
-            bodies, self._fixed(pose, pixel_mm, _MARGIN_MM, _WINDOW_PX, bodies[0].device), self.extent, pixel_mm
-        )
+        fixed = self._fixed(pose, pixel_mm, _MARGIN_MM, bodies[0].device)
+        return Level(bodies, fixed, self.extent, pixel_mm)
 
-    def _fixed(
-        self, pose: Pose, pixel_mm: float, margin_mm: float, window_px: int, device: torch.device
-    ) -> tuple[FixedImage, ...]:
+    def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, device: torch.device) -> tuple[FixedImage, ...]:
         fixed = []
         for image, view in zip(self.images, self.views):
             native = view.millimetres_per_pixel_at(self.center(pose))
@@ -179,6 +178,7 @@ class Problem:
             coarse = view.downsampled(columns, rows)
             first, last = footprint(self.attenuation, pose, coarse, margin_mm / (native * (columns, rows)))
             expected = footprint(self.attenuation, pose, coarse)
+            window_px = max(_WINDOW_PX, round(_WINDOW_MM / float(max(native * (columns, rows)))))
             fixed.append(_fixed_image(image, coarse, (columns, rows), (first, last), expected, window_px, device))
         return tuple(fixed)
 

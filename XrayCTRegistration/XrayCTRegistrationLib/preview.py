@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from .geometry import Pose, XrayView
 from .levels import Problem
 from .overlay import edge_view, overlay_projector
 from .projector import Projector
-from .registration import Settings, problem_of, similarity_at
-from .state import finished
+from .registration import Settings, problem_steps, similarity_at
+from .state import Steps, finished
 from .threads import torch_on_one_thread
 from .volume import Volume
 from .xray import Polarity, Radiograph
@@ -71,6 +71,7 @@ class Preview:
         self.views, self._masks = tuple(views), masks
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None
+        self._preparing: Steps[Problem] | None = None
 
     def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
         """The edges of the DRR of view `index`, and the view whose pixels they are given in."""
@@ -82,15 +83,39 @@ class Preview:
         return edge_lines(image.cpu().numpy()), view
 
     def similarity(self, pose: Pose) -> float:
-        """Mean similarity of DRRs and X-rays, -1 to 1, as registrations report it; NaN where the CT is out of view."""
+        """Mean similarity of DRRs and X-rays, at most 1, as registrations report it; NaN where no CT is in view."""
+        return finished(self.similarity_steps(pose))
+
+    def similarity_steps(self, pose: Pose) -> Generator[None, None, float]:
+        """As `similarity`, with pauses. Those of another pose may be left half done: what they prepared is used."""
         try:
+            yield from self._prepare(pose)
             with torch_on_one_thread():
-                if self._problem is None:
-                    self._problem = problem_of(
-                        self._ct.volume, self._radiographs, self.views, pose, self._settings, self._masks
-                    )
-                    self.polarities = self._problem.polarities
-                pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
-                return similarity_at(self._problem.level(pose, pixel_mm), pose)
+                level = self._problem.level(pose, self._problem.extent_mm(pose) / _SIMILARITY_PIXELS)
+            similarities = []
+            for fixed in level.fixed:
+                yield
+                with torch_on_one_thread():
+                    similarities.append(similarity_at(replace(level, fixed=(fixed,)), pose))
         except InputError:
             return math.nan
+        return float(np.mean(similarities))
+
+    def _prepare(self, pose: Pose) -> Generator[None, None, None]:
+        """Make the problem that says how alike a pose is, once, beginning from the first pose that is asked for."""
+        if self._problem is not None:
+            return
+        if self._preparing is None:
+            self._preparing = problem_steps(
+                self._ct.volume, self._radiographs, self.views, pose, self._settings, self._masks
+            )
+        try:
+            while True:
+                with torch_on_one_thread():
+                    next(self._preparing)
+                yield
+        except StopIteration as end:
+            self._problem, self.polarities = end.value, end.value.polarities
+        except InputError:
+            self._preparing = None  # from another pose it may succeed
+            raise

@@ -23,9 +23,9 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, Problem, footprint
 from .projector import device_for
 from .search.cmaes import cmaes
-from .search.descent import descend, descend_in_depth, descend_through
+from .search.descent import Descended, descend, descend_in_depth, descend_through
 from .search.global_search import NEAR, SearchRange, global_search
-from .search.polarity import Reading, readings
+from .search.polarity import Reading, readings, together
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
@@ -35,6 +35,7 @@ from .xray import Polarity, Radiograph, xray_image
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
 _FINEST_ITERATIONS, _COARSE_ITERATIONS = 20, 25
+_WORSE = 0.01  # in similarity; the bones' own pose may explain a little less than a pose for all
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,8 @@ class Settings:
 @dataclass(frozen=True, eq=False)
 class RegistrationResult:
     """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, at most 1.
-    moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. polarities: one per X-ray.
-    seconds: wall time per stage."""
+    moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. kept_start: the start fits better
+    than the end of the registration did, so it stays. polarities: one per X-ray. seconds: wall time per stage."""
 
     pose: Pose
     start: Pose
@@ -78,6 +79,7 @@ class RegistrationResult:
     moved_mm: float
     confidence: Confidence
     evidence: Evidence
+    kept_start: bool
     polarities: tuple[Polarity, ...]
     seconds: dict[str, float]
 
@@ -149,16 +151,11 @@ def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:
 
 
 def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
-    """Where little spoke for the polarity of an X-ray, the search decides: the more similar pose is that of the right
-    one."""
+    """Returns the problem with the X-rays read in the polarities of the most similar pose."""
     found = yield from global_search(problem, settings.span, settings.seed)
-    if problem.otherwise is not None and not found.convincing:
-        other = yield from global_search(problem.otherwise, settings.span, settings.seed)
-        if other.similarity > found.similarity:
-            found, problem = other, problem.otherwise
-    outcome.pose = found.pose
-    outcome.runner_up_gap = found.similarity - found.runner_up
-    return problem
+    outcome.pose = found.best.pose
+    outcome.runner_up_gap = found.best.similarity - found.runner_up
+    return found.best.problem
 
 
 def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
@@ -260,13 +257,10 @@ def problem_steps(
         polarity = settings.polarity or radiograph.polarity
         if polarity is None:
             read.append((yield from readings(problem, index, radiograph, mask)))
-            log.info("%s: the CT matches with high absorption %s.", radiograph.where, read[-1][0].polarity.value)
         else:
             read.append([Reading(polarity, xray_image(radiograph, polarity, mask))])
-    if any(len(of_one) > 1 for of_one in read):
-        log.info("Little speaks for either polarity, so the search tries both.")
-        problem = replace(problem, otherwise=_read_as(problem, [of_one[-1] for of_one in read]))
-    return _read_as(problem, [of_one[0] for of_one in read])
+    likeliest, *others = together(read)
+    return replace(_read_as(problem, likeliest), otherwise=tuple(_read_as(problem, other) for other in others))
 
 
 def _read_as(problem: Problem, readings: Sequence[Reading]) -> Problem:
@@ -284,12 +278,15 @@ def _finest_mm(problem: Problem, pose: Pose) -> float:
 
 
 def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
-    level = _finest(problem, outcome.pose)
-    similarity_before = similarity_at(level, problem.start)
-    measuring = descend(level, outcome.pose, problem.center(outcome.pose), iterations=0)
-    end = yield from reported(measuring, "report", 0.5, outcome.pose)
+    similarity_before = similarity_at(_finest(problem, problem.start), problem.start)
+    end = yield from _measured(problem, outcome.pose)
+    kept_start = end.similarity < similarity_before - _WORSE
+    if kept_start:
+        outcome.pose, outcome.covariance, outcome.runner_up_gap = problem.start, None, math.nan
+        end = yield from _measured(problem, outcome.pose)
     covariance = end.covariance if outcome.covariance is None else outcome.covariance
-    evidence = evidence_of(level.compare([outcome.pose]), covariance, outcome.runner_up_gap)
+    comparisons = _finest(problem, outcome.pose).compare([outcome.pose])
+    evidence = evidence_of(comparisons, covariance, outcome.runner_up_gap)
     moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,
@@ -300,9 +297,16 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         moved_mm=moved_mm,
         confidence=confidence(evidence, problem.extent, outcome.strayed),
         evidence=evidence,
+        kept_start=kept_start,
         polarities=problem.polarities,
         seconds=outcome.seconds,
     )
+
+
+def _measured(problem: Problem, pose: Pose) -> Steps[Descended]:
+    """A pose linearised at the last resolution, unmoved."""
+    measuring = descend(_finest(problem, pose), pose, problem.center(pose), iterations=0)
+    return (yield from reported(measuring, "report", 0.5, pose))
 
 
 def similarity_at(level: Level, pose: Pose) -> float:

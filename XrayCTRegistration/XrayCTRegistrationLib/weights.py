@@ -14,6 +14,7 @@ import torch
 
 from .geometry import XrayView
 from .volume import AIR_HU, Volume
+from .windows import window_mean
 
 _BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there
 _CUT_SHARE = 0.03  # of a face's voxels that are body, from which the face counts as cut
@@ -92,7 +93,7 @@ def ray_weights(extent: Extent, poses: torch.Tensor, view: XrayView) -> torch.Te
 
 def shadow(images: torch.Tensor, rim_px: int) -> torch.Tensor:
     """1 in the shadow of DRRs (B, rows, columns) and within rim_px of it, else 0."""
-    return torch.nn.functional.max_pool2d((images > 0).float(), 2 * rim_px + 1, 1, rim_px)
+    return (window_mean((images > 0).float(), rim_px) > 1e-6).float()
 
 
 def welsch(residuals: torch.Tensor, scale: float) -> torch.Tensor:

@@ -74,8 +74,8 @@ def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
     return [
         ("Similarity", f"{result.similarity_before:.3f} before, {result.similarity:.3f} after (1 is alike)"),
         ("Moved", f"{result.moved_deg:.1f} degrees, {result.moved_mm:.1f} mm from the start"),
-        ("Confidence", f"{sure.level}: {sure.reason}"),
-        ("Expected error", f"about {sure.expected_error_mm:.1f} mm from image noise alone, 50 mm from the CT's centre"),
+        ("Confidence", f"{sure.level} ({sure.probability:.0%} that the error is below 10 mm): {sure.reason}"),
+        ("Expected error", f"about {sure.expected_error_mm:.1f} mm at the bones; four of five are below twice that"),
         ("Seconds", f"{sum(result.seconds.values()):.1f} ({stages})"),
     ]
 

@@ -27,9 +27,10 @@ class Standing:
         return cls(pose, tuple((node.GetID(), kept_geometry(node)) for node in xray_nodes))
 
     def is_as(self, other: Standing) -> bool:
-        """Whether everything stands alike."""
-        same_pose = np.allclose(self.pose.matrix, other.pose.matrix, rtol=0, atol=_SAME)
-        return same_pose and self.geometries == other.geometries
+        """Whether the CT and the X-rays that both know stand alike: to choose another X-ray moves nothing."""
+        mine, others = dict(self.geometries), dict(other.geometries)
+        same_geometries = all(mine[node_id] == others[node_id] for node_id in mine.keys() & others.keys())
+        return same_geometries and np.allclose(self.pose.matrix, other.pose.matrix, rtol=0, atol=_SAME)
 
     def restore_geometries(self, xray_nodes: Sequence[Any]) -> None:
         """Give these X-rays the geometry that they had; those that were not there keep theirs."""
@@ -56,8 +57,9 @@ class History:
         return self._present + 1 < len(self._standings)
 
     def record(self, standing: Standing) -> None:
-        """Note the present. What was undone is then forgotten; what is present already is not noted."""
+        """Note the present. What was undone is then forgotten, unless nothing has moved."""
         if self._present >= 0 and self._standings[self._present].is_as(standing):
+            self._standings[self._present] = standing  # it may know more X-rays
             return
         self._standings = [*self._standings[: self._present + 1], standing][-_MOST:]
         self._present = len(self._standings) - 1

@@ -60,6 +60,11 @@ def kept_report(pose_node: Any) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
+def forget_report(pose_node: Any) -> None:
+    """Keep nothing to report: of a run of frames there is no single result."""
+    pose_node.SetAttribute(_REPORT, None)
+
+
 def files_replaced(folder: str | Path) -> list[str]:
     """The names of files in a folder that `save_report` would replace."""
     return [name for name in FILES if (Path(folder) / name).exists()]

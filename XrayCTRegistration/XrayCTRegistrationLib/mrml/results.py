@@ -32,15 +32,16 @@ class KeptResult:
     seconds: float
     polarities: tuple[str, ...]
     ct_to_world: tuple[float, ...]
+    kept_start: bool = False  # also of scenes that were saved before it was known
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""
         return np.allclose(np.reshape(self.ct_to_world, (4, 4)), pose.matrix, rtol=0, atol=_SAME)
 
 
-def keep_result(transform_node: Any, result: RegistrationResult, method: str) -> KeptResult:
-    """Write a result to the node of its pose."""
-    kept = KeptResult(
+def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
+    """What is kept of a result."""
+    return KeptResult(
         method=method,
         similarity_before=result.similarity_before,
         similarity=result.similarity,
@@ -52,7 +53,13 @@ def keep_result(transform_node: Any, result: RegistrationResult, method: str) ->
         seconds=sum(result.seconds.values()),
         polarities=tuple(polarity.value for polarity in result.polarities),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
+        kept_start=result.kept_start,
     )
+
+
+def keep_result(transform_node: Any, result: RegistrationResult, method: str) -> KeptResult:
+    """Write a result to the node of its pose."""
+    kept = result_to_keep(result, method)
     transform_node.SetAttribute(_RESULT, json.dumps(asdict(kept)))
     return kept
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..frames import FrameState, frame_steps
@@ -99,25 +98,10 @@ def _steps(
 ) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
     if len(frames) > 1:
         results = yield from frame_steps(inputs.ct, frames, inputs.views, start, settings, inputs.masks)
-        return tuple(no_worse_than_start(result) for result in results)
+        return tuple(results)
     steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings, inputs.masks)
     while True:
         try:
             yield FrameState(0, next(steps), ())
         except StopIteration as end:
-            return (no_worse_than_start(end.value),)
-
-
-def no_worse_than_start(result: RegistrationResult) -> RegistrationResult:
-    """A result, or its start with low confidence where that is more alike: no good start is lost."""
-    if result.similarity >= result.similarity_before:
-        return result
-    doubt = replace(result.confidence, level="low", reason="nothing more alike than the start was found")
-    return replace(
-        result,
-        pose=result.start,
-        similarity=result.similarity_before,
-        moved_deg=0.0,
-        moved_mm=0.0,
-        confidence=doubt,
-    )
+            return (end.value,)

@@ -66,6 +66,18 @@ def add_result_row(
     return node
 
 
+def show_table(node: Any, application: Any) -> None:
+    """Show a table in the views of 3D Slicer. application: `slicer.app`; nothing happens without a main window."""
+    import slicer
+
+    manager = application.layoutManager()
+    if manager is None:
+        return
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpTableView)
+    application.applicationLogic().GetSelectionNode().SetActiveTableID(node.GetID())
+    application.applicationLogic().PropagateTableSelection()
+
+
 def _pose_numbers(result: KeptResult) -> dict[str, float]:
     pose = Pose(np.reshape(result.ct_to_world, (4, 4)))
     turn_deg = Rotation.from_matrix(pose.rotation).as_euler("xyz", degrees=True)

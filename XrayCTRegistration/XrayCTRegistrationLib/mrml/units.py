@@ -28,8 +28,11 @@ class LengthUnit:
 
     def decimals(self, resolution_mm: float = _RESOLUTION_MM) -> int:
         """As many decimals as a resolution needs, and no more than the unit's precision."""
-        needed = math.ceil(-math.log10(resolution_mm * self.per_mm) - 1e-9)
-        return min(max(needed, 0), self.precision)
+        return min(self.decimals_needed(resolution_mm), self.precision)
+
+    def decimals_needed(self, resolution_mm: float) -> int:
+        """As many decimals as a resolution needs: for numbers that are edited, and must not lose what they were."""
+        return max(math.ceil(-math.log10(resolution_mm * self.per_mm) - 1e-9), 0)
 
     def text(self, length_mm: float, resolution_mm: float = _RESOLUTION_MM) -> str:
         """A length with its unit: `12.3 mm`."""
@@ -43,10 +46,15 @@ class LengthUnit:
 MILLIMETRES = LengthUnit()
 
 
+def length_unit_node(scene: Any) -> Any | None:
+    """The node that says how lengths are shown."""
+    selection = scene.GetNodeByID(_SELECTION)
+    return selection.GetUnitNode("length") if selection is not None else None
+
+
 def length_unit(scene: Any) -> LengthUnit:
     """The unit of lengths in a scene; millimetres where it has none."""
-    selection = scene.GetNodeByID(_SELECTION)
-    node = selection.GetUnitNode("length") if selection is not None else None
+    node = length_unit_node(scene)
     if node is None or not node.GetDisplayCoefficient() > 0:
         return MILLIMETRES
     return LengthUnit(node.GetSuffix() or MILLIMETRES.suffix, node.GetDisplayCoefficient(), node.GetPrecision())

@@ -1,8 +1,14 @@
 """What the panel's combo boxes offer. Names are stored with the scene; values are those of the library."""
 
+from __future__ import annotations
+
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from ..mrml.units import LengthUnit
 
 
 class Method(Enum):
@@ -58,6 +64,7 @@ class BonePolarity(Enum):
 
 
 NEAR, WIDE = (8.0, 15.0, 20.0), (25.0, 70.0, 70.0)  # rotation_deg, depth_mm, in_plane_mm, as the library's ranges
+_CMAES_MM, _ROUGHLY_MM = 20.0, 1.0
 
 
 class SearchScope(Enum):
@@ -78,14 +85,15 @@ class SearchScope(Enum):
         """Whether it means the near range. untouched: whether nobody has placed the CT."""
         return self is SearchScope.NEAR or (self is SearchScope.AUTO and not untouched)
 
-    def words(self, method: Method, untouched: bool) -> str:
+    def words(self, method: Method, untouched: bool, unit: LengthUnit) -> str:
         """What will happen, for people."""
         if method is Method.CMAES:
-            return _("Looks some 20 mm around the pose as it stands.")
+            reach = unit.text(_CMAES_MM, _ROUGHLY_MM)
+            return _("Looks some {reach} around the pose as it stands.").format(reach=reach)
         if not method.searches:
             return _("Begins at the pose as it stands, without a search.")
         turn_deg, shift_mm, _in_plane = NEAR if self.is_near(untouched) else WIDE
-        reach = _("about {turn:.0f}\u00b0 and {shift:.0f} mm").format(turn=turn_deg, shift=shift_mm)
+        reach = _("about {turn:.0f}\u00b0 and {shift}").format(turn=turn_deg, shift=unit.text(shift_mm, _ROUGHLY_MM))
         if self is SearchScope.AUTO and untouched:
             return _("Nobody has placed the CT: searches far, {reach}.").format(reach=reach)
         if self is SearchScope.AUTO:

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
+from ..mrml.calibration import geometry_texts
 from ..mrml.geometry import (
     check_geometry,
     entries_of,
@@ -22,7 +23,7 @@ from ..mrml.geometry import (
 from ..mrml.xrays import is_single_image
 from .messages import show_message, told_to_people
 from .selection import Change, Selection, begin_geometry
-from .widgets import set_quietly
+from .widgets import LengthField, set_quietly
 from .xray_table import CurrentXray
 
 # Widget names without their endings, and the entry, or the entry and the place in it, that each shows.
@@ -36,6 +37,7 @@ _FIELDS = {
     "primaryAngle": ("primary_angle_deg", None),
     "secondaryAngle": ("secondary_angle_deg", None),
 }
+_LENGTHS = ("sourceToDetector", "sourceToIsocenter", "rowSpacing", "columnSpacing")
 _PROJECTIONS = ("PA", "AP", "LAT")
 
 
@@ -45,6 +47,7 @@ class GeometrySection:
     def __init__(self, selection: Selection, ui: Any) -> None:
         self._selection, self._ui = selection, ui
         self._view = CurrentXray(selection, ui.geometryViewComboBox)
+        self._lengths = {field: LengthField(getattr(ui, f"{field}SpinBox")) for field in _LENGTHS}
         self._file_problem = ""  # of the C-arm file that was chosen last
         for name in (_("PA"), _("AP"), _("Lateral")):
             ui.projectionComboBox.addItem(name)
@@ -63,12 +66,14 @@ class GeometrySection:
         with_image = node is not None and is_single_image(node)
         entries = entries_of(node) if with_image else {}
         idle = not self._selection.running
-        editable = with_image and idle and is_parametric(node)
+        parametric = not with_image or is_parametric(node)
+        editable = with_image and idle and parametric
+        self._show_calibration(node if not parametric else None)
         for field, (name, place) in _FIELDS.items():
             spin_box, label = getattr(ui, f"{field}SpinBox"), getattr(ui, f"{field}OriginLabel")
             entry = entries.get(name)
             value = 0.0 if entry is None else entry.value if place is None else entry.value[place]
-            set_quietly(spin_box, "value", float(value))
+            self._show_value(field, float(value))
             label.text = _("needed") if entry is None and with_image else "" if entry is None else entry.origin
             spin_box.enabled = editable
         view = entries.get("view")
@@ -78,6 +83,35 @@ class GeometrySection:
         for button in (ui.readDicomButton, ui.typicalGeometryButton, ui.carmPathLineEdit):
             button.enabled = with_image and idle
         show_message(ui.geometryMessageLabel, self._problem(node) if with_image else "")
+
+    def _show_value(self, field: str, value: float) -> None:
+        if field in self._lengths:
+            self._lengths[field].show(value, self._selection.unit)
+        else:
+            set_quietly(getattr(self._ui, f"{field}SpinBox"), "value", value)
+
+    def _show_calibration(self, node: Any | None) -> None:
+        """Show the numbers of a calibrated view as text, or, of None, the entries that can be edited."""
+        ui = self._ui
+        for field in _FIELDS:
+            for ending in ("Label", "SpinBox", "OriginLabel"):
+                getattr(ui, field + ending).setVisible(node is None)
+        for name in ("projectionLabel", "projectionComboBox", "projectionOriginLabel"):
+            getattr(ui, name).setVisible(node is None)
+        show_message(ui.calibrationLabel, "" if node is None else self._numbers(node))
+
+    def _numbers(self, node: Any) -> str:
+        """A calibrated view by the numbers that people know, line by line."""
+        names = {
+            "source_mm": _("Source"),
+            "source_to_detector_mm": _("Source to detector"),
+            "principal_point_px": _("Principal point"),
+            "pixel_spacing_mm": _("Pixel spacing, rows x columns"),
+            "primary_angle_deg": _("Primary angle"),
+            "secondary_angle_deg": _("Secondary angle"),
+        }
+        texts = geometry_texts(node, self._selection.unit)
+        return "\n".join(f"{name}: {texts[entry]}" for entry, name in names.items())
 
     def _problem(self, node: Any) -> str:
         try:
@@ -100,6 +134,7 @@ class GeometrySection:
 
     def _on_value(self, field: str, value: float) -> None:
         node, (name, place) = self._selection.current_xray, _FIELDS[field]
+        value = self._lengths[field].length_mm if field in self._lengths else value
         if node is None:
             return
         if place is None:

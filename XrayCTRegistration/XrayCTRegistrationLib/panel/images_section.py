@@ -42,6 +42,7 @@ class ImagesSection:
         ui.loadXrayButton.connect("clicked()", self._on_load)
         ui.loadSampleButton.connect("clicked()", self._on_load_sample)
         ui.showViewsButton.connect("clicked()", display.show_views)
+        ui.fitViewsButton.connect("clicked()", display.fit_views)
         ui.splitStackButton.connect("clicked()", lambda: self._replace_stack(self._split))
         ui.stackAsRunButton.connect("clicked()", lambda: self._replace_stack(self._as_run))
         selection.listen(Change.LOOKS, self.update)
@@ -52,7 +53,8 @@ class ImagesSection:
         idle, xray = not selection.running, selection.current_xray
         for name in ("ctSelector", "addXraySelector", "loadXrayButton", "loadSampleButton"):
             getattr(ui, name).enabled = idle
-        ui.showViewsButton.enabled = selection.inputs is not None
+        for button in (ui.showViewsButton, ui.fitViewsButton):
+            button.enabled = selection.inputs is not None
         ui.maskSelector.enabled = idle and xray is not None
         mask = mask_node(xray) if xray is not None else None
         set_node_quietly(ui.maskSelector, mask)

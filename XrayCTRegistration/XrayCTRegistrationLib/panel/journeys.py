@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 import unittest
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 
+from ..geometry import view_to_carm
 from ..mrml.frames import lps_points
 from ..mrml.overlay import edge_points
 from ..mrml.poses import place_of, pose_of
+from ..mrml.report import kept_report
 from ..mrml.results import kept_result
+from ..mrml.tables import results_table
 from ..mrml.volumes import fill_volume
 from ..mrml.xrays import view_of
 from . import dependencies
@@ -57,6 +62,9 @@ class Journeys(unittest.TestCase):
         self.assertGreater(result.similarity, result.similarity_before)
         self.assertAlmostEqual(result.moved_mm, self._shift_mm(before, self.selection.pose), places=3)
         self.assertIn("High", self.ui.confidenceLabel.text)
+        self.assertEqual(kept_report(self.selection.pose_node)["similarity"], result.similarity)
+        self._until(lambda: self.ui.saveReportButton.enabled)  # once the CT is ready to be drawn
+        self.assertEqual(results_table(self.selection.parameters.parameterNode).GetNumberOfRows(), 1)
         # The sample's pose is written in mrml.sample: 14 mm to the left, 10 mm forward, 18 mm down.
         place = place_of(self.selection.pose, self.selection.inputs.ct.center, self.selection.inputs.isocenter)
         np.testing.assert_allclose(place.shift_mm, (14, -10, -18), atol=_ONE_PIXEL_MM)
@@ -186,6 +194,33 @@ class Journeys(unittest.TestCase):
         self.assertEqual(self.selection.problem, "")
         self.assertAlmostEqual(view_of(self.selection.xray_nodes[0]).source_to_detector_mm, 600)
         self.assertEqual(self.ui.sourceToDetectorOriginLabel.text, "user")
+
+    def test_undo_of_an_edit(self) -> None:
+        """Undo takes back an edit of the geometry, and Redo brings it again."""
+        self._load_sample()
+        for button, expected in ((None, 1050), (self.ui.undoButton, 1020), (self.ui.redoButton, 1050)):
+            if button is None:
+                self.ui.sourceToDetectorSpinBox.value = expected
+            else:
+                button.click()
+            self.assertAlmostEqual(view_of(self.selection.xray_nodes[0]).source_to_detector_mm, expected)
+
+    def test_xray_files(self) -> None:
+        """Files numbered beside each other become X-rays, one each, with the geometry that lies beside them."""
+        self._load_sample()
+        first = self.selection.xray_nodes[0]
+        carm = view_to_carm(view_of(first))
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"image_{number}.nrrd" for number in range(2)]
+            for path in paths:
+                sitk.WriteImage(sitk.GetImageFromArray(slicer.util.arrayFromVolume(first)[0]), str(path))
+                path.with_suffix(".json").write_text(json.dumps(carm), encoding="utf-8")
+            self.selection.choose_xrays([])
+            self.panel.images.take_files(paths)
+        self.assertEqual([node.GetName() for node in self.selection.xray_nodes], ["image_0", "image_1"])
+        self.assertEqual(self.selection.problem, "")
+        for node in self.selection.xray_nodes:
+            np.testing.assert_allclose(view_of(node).source, view_of(first).source, atol=1e-6)
 
     def _load_sample(self) -> None:
         self.ui.loadSampleButton.click()

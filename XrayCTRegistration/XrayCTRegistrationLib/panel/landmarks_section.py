@@ -81,8 +81,9 @@ class LandmarksSection(VTKObservationMixin):
             errors = np.concatenate(landmark_errors_mm(pose, *found))
         except InputError as error:
             return str(error)
-        return _("{mean:.1f} mm on average, {worst:.1f} mm at most, across the rays").format(
-            mean=errors.mean(), worst=errors.max()
+        unit = self._selection.unit
+        return _("{mean} on average, {worst} at most, across the rays").format(
+            mean=unit.text(errors.mean()), worst=unit.text(errors.max())
         )
 
     def _on_list(self, node: Any) -> None:
@@ -99,7 +100,7 @@ class LandmarksSection(VTKObservationMixin):
             points, sightings = self._sightings()
             found = pose_from_landmarks(points, sightings)
             self._selection.move_to(found.pose)
-            text = _("Landmarks fit to {error:.1f} mm.").format(error=found.rms_mm)
+            text = _("Landmarks fit to {error}.").format(error=self._selection.unit.text(found.rms_mm))
             if found.ambiguous:
                 text += " " + _("Another pose fits nearly as well: place more landmarks, at different depths.")
             slicer.util.showStatusMessage(text, 5000)

@@ -13,6 +13,7 @@ from ..geometry import Pose
 from ..mrml.overlay import clear_edges, show_edges
 from .ct_preparation import CtPreparation
 from .selection import Change, Selection
+from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
     from ..preview import Preview
@@ -28,8 +29,11 @@ class LiveEdges:
     say: called with what there is to say of the pose: how similar the images are, or why there are no edges.
     """
 
-    def __init__(self, selection: Selection, preparation: CtPreparation, say: Callable[[str], None]) -> None:
-        self._selection, self._preparation, self._say = selection, preparation, say
+    def __init__(
+        self, selection: Selection, preparation: CtPreparation, ticker: Ticker, say: Callable[[str], None]
+    ) -> None:
+        self._selection, self._preparation, self._ticker, self._say = selection, preparation, ticker, say
+        self._judging: Preparation | None = None  # the similarity of the pose, on its way
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
         self._left: list[int] = []  # views to draw finely, one between two events of the window
@@ -101,6 +105,12 @@ class LiveEdges:
     def _stop(self) -> None:
         self._moving.stop()
         self._resting.stop()
+        self._drop_judging()
+
+    def _drop_judging(self) -> None:
+        if self._judging is not None:
+            self._ticker.drop(self._judging)
+            self._judging = None
 
     def _clear(self) -> None:
         """Show no edges."""
@@ -111,18 +121,23 @@ class LiveEdges:
         self._say("")
 
     def _draw_coarsely(self) -> None:
-        """Draw all views now, fast, and say how similar they are."""
+        """Draw all views now, fast, and say soon how similar they are."""
         pose = self._selection.pose
         if self._preview is None or pose is None:
             return
         longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
         for index in range(len(self._xray_nodes)):
             self._draw(index, pose, longest_px)
-        similarity = self._preview.similarity(pose)
+        self._drop_judging()
+        self._judging = Preparation(self._preview.similarity_steps(pose), self._say_similarity)
+        self._ticker.run(self._judging)
+
+    def _say_similarity(self, similarity: float) -> None:
+        self._judging = None
         if math.isnan(similarity):
             self._say(_("The CT is outside the X-rays' view."))
         else:
-            self._say(_("Similarity {similarity:.3f} (1 is alike)").format(similarity=similarity))
+            self._say(_("Similarity {similarity:.3f}").format(similarity=similarity))
 
     def _draw_one_finely(self) -> None:
         pose = self._selection.pose

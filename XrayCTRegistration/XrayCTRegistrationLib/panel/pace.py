@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-_SHARE = 0.25  # of the time, for showing
+_SHARE = 0.15  # of the time, for showing: less than a quarter, since a window has more to do than to draw
 _LEAST_S, _MOST_S = 0.12, 2.0  # between two refreshes
 
 
 class Pace:
-    """Says when to show again, so that showing takes at most a quarter of the time, and no longer than 2 s pass.
+    """Says when to show again, so that showing takes a small share of the time, and no longer than 2 s pass.
 
     A refresh costs what it takes to change the scene, and how long the window's event loop then keeps the registration
     waiting, since it draws. Times are those of one clock, in seconds; lag_s is `Ticker.lag_s`.

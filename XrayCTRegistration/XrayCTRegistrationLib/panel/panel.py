@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import qt
+
 from .ct_preparation import CtPreparation
 from .folding import Folding
 from .geometry_section import GeometrySection
@@ -18,12 +20,14 @@ from .scene_display import SceneDisplay
 from .selection import Selection
 from .strip import Strip
 from .ticker import Ticker
+from .widgets import RoomForLines
 
 
 class Panel:
     """The sections and the strip below them, over one parameter node at a time.
 
-    ui: the widgets of the .ui file by name. requirements: path of requirements.txt.
+    ui: the widgets of the .ui file by name. requirements: path of requirements.txt. images: takes files that are given
+    to the panel. runner: what is registered now.
     """
 
     def __init__(self, ui: Any, requirements: str | Path) -> None:
@@ -31,15 +35,17 @@ class Panel:
         self._ticker = Ticker()
         self._preparation = CtPreparation(self.selection, self._ticker)
         self._display = SceneDisplay(self.selection, self._preparation)
-        self._images = ImagesSection(self.selection, self._display, ui, requirements)
+        self.images = ImagesSection(self.selection, self._display, ui, requirements)
         self._geometry = GeometrySection(self.selection, ui)
         self._pose = PoseSection(self.selection, self._display, ui)
         self._landmarks = LandmarksSection(self.selection, ui)
-        self._edges = LiveEdges(self.selection, self._preparation, self._pose.say)
+        self._edges = LiveEdges(self.selection, self._preparation, self._ticker, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
         self._strip = Strip(self.selection, self.runner, self._preparation, ui)
-        self._result = ResultSection(self.selection, ui)
+        self._result = ResultSection(self.selection, self._preparation, ui, requirements)
         self._folding = Folding(self.selection, ui)
+        wrapped = [label for label in vars(ui).values() if isinstance(label, qt.QLabel) and label.wordWrap]
+        self._room = RoomForLines(wrapped, ui.XrayCTRegistration)
 
     def attach(self, parameters: Any) -> None:
         """Show a parameter node, and follow it."""

@@ -11,7 +11,7 @@ from ..mrml.poses import PlaceOfCt, centered_pose, initial_pose, place_of, pose_
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
 from .selection import Change, Selection
-from .widgets import set_quietly
+from .widgets import LengthField, set_quietly
 
 _AT_REST_MS = 600
 _SHIFTS = ("shiftLeftSlider", "shiftPosteriorSlider", "shiftSuperiorSlider")
@@ -24,6 +24,7 @@ class PoseSection:
 
     def __init__(self, selection: Selection, display: SceneDisplay, ui: Any) -> None:
         self._selection, self._ui = selection, ui
+        self._shifts = [LengthField(getattr(ui, name)) for name in _SHIFTS]
         self._moved_by_slider = False
         self._at_rest = qt.QTimer()
         self._at_rest.setSingleShot(True)
@@ -62,9 +63,10 @@ class PoseSection:
         if self._moved_by_slider or inputs is None or pose is None:
             return
         place = place_of(pose, inputs.ct.center, inputs.isocenter)
-        for names, values in ((_SHIFTS, place.shift_mm), (_TURNS, place.turn_deg)):
-            for name, value in zip(names, values):
-                set_quietly(getattr(self._ui, name), "value", value)
+        for field, shift_mm in zip(self._shifts, place.shift_mm):
+            field.show(shift_mm, self._selection.unit)
+        for name, turn_deg in zip(_TURNS, place.turn_deg):
+            set_quietly(getattr(self._ui, name), "value", turn_deg)
 
     def _on_rest(self) -> None:
         """Where the CT comes to rest is a pose to go back to."""
@@ -75,10 +77,11 @@ class PoseSection:
         inputs = self._selection.inputs
         if inputs is None:
             return
-        shift, turn = (tuple(getattr(self._ui, name).value for name in names) for names in (_SHIFTS, _TURNS))
+        shift_mm = tuple(field.length_mm for field in self._shifts)
+        turn_deg = tuple(getattr(self._ui, name).value for name in _TURNS)
         self._moved_by_slider = True  # near 90 degrees of the second turn the others are not unique, and would jump
         try:
-            pose = pose_at(PlaceOfCt(shift, turn), inputs.ct.center, inputs.isocenter)
+            pose = pose_at(PlaceOfCt(shift_mm, turn_deg), inputs.ct.center, inputs.isocenter)
             self._selection.move_to(pose, record=False)
         finally:
             self._moved_by_slider = False

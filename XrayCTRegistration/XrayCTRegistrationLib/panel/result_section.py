@@ -1,21 +1,33 @@
-"""5 Result: what came of the last registration, and when not to trust it."""
+"""5 Result: what came of the last registration, and when not to trust it; its report, and the table of all of them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
+from ..errors import InputError
+from ..mrml.report import files_replaced, kept_report, save_report
 from ..mrml.results import KeptResult, kept_result
-from .result_words import confidence_word, stayed
+from ..mrml.tables import results_table, show_table
+from . import dependencies
+from .ct_preparation import CtPreparation
+from .messages import told_to_people
+from .result_words import confidence_word
 from .selection import Change, Selection
 
 
 class ResultSection:
     """Shows the result that is kept with the pose's node."""
 
-    def __init__(self, selection: Selection, ui: Any) -> None:
-        self._selection, self._ui = selection, ui
+    def __init__(self, selection: Selection, preparation: CtPreparation, ui: Any, requirements: str | Path) -> None:
+        self._selection, self._preparation, self._ui = selection, preparation, ui
+        self._requirements = requirements
+        ui.saveReportButton.connect("clicked()", self._on_save_report)
+        ui.showTableButton.connect("clicked()", self._on_show_table)
         selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
@@ -23,21 +35,24 @@ class ResultSection:
         ui, selection = self._ui, self._selection
         result = kept_result(selection.pose_node) if selection.pose_node is not None else None
         ui.similarityLabel.text = self._similarity(result)
-        ui.movedLabel.text = (
-            _("{turn:.1f}\u00b0 and {shift:.1f} mm from the initial pose").format(
-                turn=result.moved_deg, shift=result.moved_mm
-            )
-            if result
-            else ""
-        )
+        ui.movedLabel.text = self._moved(result)
         ui.confidenceLabel.text = self._confidence(result)
         ui.resultNoteLabel.text = self._note(result)
+        ui.saveReportButton.enabled = self._can_report()
+        ui.showTableButton.enabled = self._table() is not None
 
     def _similarity(self, result: KeptResult | None) -> str:
         if result is None:
             return ""
-        return _("{before:.3f} before, {after:.3f} after (1 is alike)").format(
+        return _("{before:.3f} before, {after:.3f} after").format(
             before=result.similarity_before, after=result.similarity
+        )
+
+    def _moved(self, result: KeptResult | None) -> str:
+        if result is None:
+            return ""
+        return _("{turn:.1f}\u00b0 and {shift} from the initial pose").format(
+            turn=result.moved_deg, shift=self._selection.unit.text(result.moved_mm)
         )
 
     def _confidence(self, result: KeptResult | None) -> str:
@@ -48,6 +63,40 @@ class ResultSection:
             return _("Not registered yet.")
         if self._selection.pose is not None and not result.is_of(self._selection.pose):
             return _("The CT was moved since: these figures are of the registration before.")
-        if stayed(result):
+        if result.kept_start:
             return _("Nothing more alike than the start was found: the CT stays where it stood.")
         return _("Look at the edges before you trust it: similarity alone does not tell a wrong patient.")
+
+    def _can_report(self) -> bool:
+        selection = self._selection
+        ready = selection.inputs is not None and self._preparation.volume is not None and not selection.running
+        return ready and selection.pose_node is not None and kept_report(selection.pose_node) is not None
+
+    def _table(self) -> Any | None:
+        parameters = self._selection.parameters
+        return results_table(parameters.parameterNode) if parameters is not None else None
+
+    def _on_save_report(self) -> None:
+        title = _("Folder of the report")
+        folder = qt.QFileDialog.getExistingDirectory(self._ui.saveReportButton.window(), title, "")
+        if folder:
+            with told_to_people():
+                self._save_report(folder)
+
+    def _save_report(self, folder: str) -> None:
+        """Write the report, where a person agrees to what it replaces."""
+        replaced = files_replaced(folder)
+        question = _("{folder} has {names} already. Replace them?").format(folder=folder, names=", ".join(replaced))
+        if replaced and not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("X-ray CT Registration")):
+            return
+        dependencies.ensure(self._requirements)
+        selection, ct = self._selection, self._preparation.preview_ct()
+        if ct is None:
+            raise InputError(_("The CT is not ready to be drawn yet. Save the report again in a moment."))
+        with slicer.util.WaitCursor():
+            save_report(folder, selection.pose_node, selection.xray_nodes, ct.projector, selection.inputs.masks)
+        slicer.util.showStatusMessage(_("The report is in {folder}.").format(folder=folder), 5000)
+
+    def _on_show_table(self) -> None:
+        with told_to_people():
+            show_table(self._table(), slicer.app)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
 
+from ..mrml.chosen import mask_node
 from ..mrml.inputs import frames_of_inputs
 from ..mrml.poses import initial_pose, keep_initial_pose, pose_of
-from ..mrml.results import keep_result, kept_result
+from ..mrml.report import forget_report, keep_report
+from ..mrml.results import keep_result, kept_result, result_to_keep
 from ..mrml.sequences import add_pose_sequence
+from ..mrml.tables import add_result_row
 from . import dependencies
 from .choices import Device, Method
 from .live_edges import LiveEdges
@@ -41,6 +45,7 @@ class Runner:
         self._method, self._near = Method.AUTO, False
         self._lost_nearby: Pose | None = None  # the start of a near search that does not trust what it found
         self._input_nodes: tuple[Any, ...] = ()
+        self._init = ""  # where it began, in words
         self._pace = Pace(0.0, 0.0)
         self._told_at = 0.0
 
@@ -79,6 +84,7 @@ class Runner:
         if initial_pose(pose_node) is None or result is None or not result.is_of(start):
             keep_initial_pose(pose_node, start)
         selection.record()
+        self._init = "center" if selection.untouched else pose_node.GetName()
         run = frames_of_inputs(xray_nodes) if frames else None
         self.session = Session(inputs, pose_node, start, self._settings(method, near), run)
         self._method, self._near, self._lost_nearby = method, near and method.searches, None
@@ -169,11 +175,25 @@ class Runner:
         session = self.session
         last = session.results[-1]
         if self._method is not Method.SEARCH:
-            keep_result(session.pose_node, last, self._method.value)
+            self._keep(session)
         if self._near and last.confidence.level == "low":
             self._lost_nearby = session.start
         searched = _("The search has ended: Register refines what it found.")
         self._end(searched if self._method is Method.SEARCH else "")
+
+    def _keep(self, session: Session) -> None:
+        """Keep results with the pose's node, in the table, and what a report says where it is a single one."""
+        ct_node, pose_node, *xray_nodes = self._input_nodes
+        method, last = self._method.value, session.results[-1]
+        keep_result(pose_node, last, method)
+        owner, now = self._selection.parameters.parameterNode, datetime.now()
+        for result in session.results:
+            add_result_row(owner, result_to_keep(result, method), ct_node, xray_nodes, now)
+        if session.is_run:
+            forget_report(pose_node)
+        else:
+            masks = [mask_node(node) for node in xray_nodes]
+            keep_report(pose_node, last, session.settings, self._init, ct_node, xray_nodes, masks)
 
     def _end(self, text: str) -> None:
         """Leave the registering state, with the pose that was found."""

@@ -10,7 +10,7 @@ from ..mrml.frames import lps_points
 from ..mrml.landmarks import follow_ct
 from ..mrml.models import bone_node, show_beam, show_bone, show_model
 from ..mrml.shown import Shown
-from ..mrml.views import layout_for, look_over_sources, show_images, show_xrays
+from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
 from .ct_preparation import CtPreparation
 from .selection import Change, Selection
@@ -47,6 +47,10 @@ class SceneDisplay:
         manager.setLayout(layout_for(manager.layoutLogic().GetLayoutNode(), len(xrays)))
         self._stand_views()
         self._laid_out.start()
+
+    def fit_views(self) -> None:
+        """Let each X-ray fill its view again; layout and 3D view stay as they are."""
+        fit_views(slicer.mrmlScene, self._selection.xray_nodes)
 
     def show_handles(self, shown: bool) -> None:
         """Show handles that move the CT and turn it about its middle, or hide them."""

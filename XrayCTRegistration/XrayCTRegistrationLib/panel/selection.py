@@ -20,6 +20,7 @@ from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
 from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
 from ..mrml.results import kept_result
 from ..mrml.start import is_untouched, note_centred, note_set
+from ..mrml.units import LengthUnit, length_unit, length_unit_node
 from ..mrml.xrays import is_single_image
 from ..xray import Polarity
 from .messages import told_to_people
@@ -101,6 +102,11 @@ class Selection(VTKObservationMixin):
         return next((problem for problem in self._problems.values() if problem), "")
 
     @property
+    def unit(self) -> LengthUnit:
+        """In which lengths are shown."""
+        return length_unit(slicer.mrmlScene)
+
+    @property
     def untouched(self) -> bool:
         """Whether the CT stands where the module put it, since nobody has placed it."""
         return self.pose is not None and is_untouched(self.pose_node, self.pose)
@@ -143,6 +149,9 @@ class Selection(VTKObservationMixin):
         """Take a parameter node, and follow it."""
         self.parameters = parameters
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        unit_node = length_unit_node(slicer.mrmlScene)
+        if unit_node is not None:
+            self.addObserver(unit_node, vtk.vtkCommand.ModifiedEvent, self._on_unit)
         self.update()
 
     def detach(self) -> None:
@@ -280,6 +289,10 @@ class Selection(VTKObservationMixin):
     def _on_parameters(self, caller: Any, event: Any) -> None:
         with told_to_people():
             self.update()
+
+    def _on_unit(self, caller: Any, event: Any) -> None:
+        with told_to_people():
+            self.tell(Change.LOOKS)
 
     def _on_node(self, caller: Any, event: Any) -> None:
         if not self.running:

@@ -63,7 +63,7 @@ class Strip:
         return self._selection.parameters.method
 
     def _words(self) -> str:
-        return self._selection.parameters.scope.words(self._method, self._selection.untouched)
+        return self._selection.parameters.scope.words(self._method, self._selection.untouched, self._selection.unit)
 
     def _result_line(self) -> str:
         selection = self._selection
@@ -71,7 +71,7 @@ class Strip:
         if result is None or selection.pose is None:
             return ""
         window = self._ui.resultLineLabel.palette.color(qt.QPalette.Window)
-        return one_line(result, not result.is_of(selection.pose), window.lightness() < _DARK_BELOW)
+        return one_line(result, selection.unit, not result.is_of(selection.pose), window.lightness() < _DARK_BELOW)
 
     def _show_progress(self) -> None:
         ui, preparing = self._ui, bool(self._preparation.text) and not self._selection.running

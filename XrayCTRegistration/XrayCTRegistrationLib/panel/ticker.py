@@ -78,17 +78,18 @@ class Ticker:
 
 
 class Preparation:
-    """Steps that yield their progress, 0 to 1, as a job.
+    """Steps as a job.
 
-    done: called with what the steps return. refused: called with the InputError that ends them.
+    done: called with what the steps return. refused: called with the InputError that ends them, which is told in a
+    window unless given. progressed: called with what they yield, once a tick.
     """
 
     def __init__(
         self,
-        steps: Generator[float, None, Any],
+        steps: Generator[Any, None, Any],
         done: Callable[[Any], None],
-        refused: Callable[[InputError], None],
-        progressed: Callable[[float], None],
+        refused: Callable[[InputError], None] | None = None,
+        progressed: Callable[[Any], None] | None = None,
     ) -> None:
         self._steps, self._done, self._refused, self._progressed = steps, done, refused, progressed
 
@@ -98,10 +99,13 @@ class Preparation:
             while True:
                 progress = next(self._steps)
                 if time.perf_counter() >= end:
-                    self._progressed(progress)
+                    if self._progressed is not None:
+                        self._progressed(progress)
                     return True
         except StopIteration as stop:
             self._done(stop.value)
         except InputError as error:
+            if self._refused is None:
+                raise
             self._refused(error)
         return False

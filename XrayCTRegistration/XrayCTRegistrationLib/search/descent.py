@@ -15,6 +15,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
 _DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-4
 _DEPTH_STEPS_MM = (-12.0, -6.0, -3.0, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
+_CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
 CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
 _LEAST_COMPARED = 0.1  # a step after which less of the X-ray counts is not taken
@@ -93,13 +94,16 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     again, while that gains.
 
     In depth the similarity hardly changes, and the noise of the interpolation's derivative makes Gauss-Newton believe
-    in a much steeper curvature there than there is: its steps are far too short.
+    in a much steeper curvature there than there is: its steps are far too short. Several views that cross tell the
+    depth of each other; there, nothing is tried.
     """
     best = yield from descend_through(level, start, center, iterations)
-    ray = center - level.fixed[0].view.source
-    ray = ray / np.linalg.norm(ray)
+    rays = [center - fixed.view.source for fixed in level.fixed]
+    rays = [ray / np.linalg.norm(ray) for ray in rays]
+    if any(rays[0] @ other < _CROSSING_COSINE for other in rays):
+        return best
     for _ in range(_DEPTH_ROUNDS):
-        poses = [best.pose.moved(np.concatenate([np.zeros(3), step * ray]), center) for step in _DEPTH_STEPS_MM]
+        poses = [best.pose.moved(np.concatenate([np.zeros(3), step * rays[0]]), center) for step in _DEPTH_STEPS_MM]
         values = []
         for pose in poses:
             values.append(float(level.similarity([pose])[0]))

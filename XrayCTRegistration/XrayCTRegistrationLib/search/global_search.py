@@ -10,20 +10,21 @@ from scipy.special import ndtri
 from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..similarity import SCALES
-from ..state import RegistrationState, Steps, reported, shown
-from .descent import Descended, descend
+from ..state import RegistrationState, Steps, shown
+from .descent import descend
 from .matching import Match, matched
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
-_MATCH_WINDOW_PX = 4
 _DEPTH_STEP_MM = 45.0
-_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 128, 8, 8
-_SEEDS, _A_SEED, _CLOSER = 8, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
-_KEPT, _ITERATIONS = (5, 3, 0), 6  # of the candidates after each scale, and of a descent at it
-# Similarity at this resolution that ends the search: no wrong pose was seen above 0.72, nor one that was ahead of all
-# others that far off by more than 0.09, over 36 X-rays of three CTs with and without things in the way (seed 0).
-_CONVINCING, _CLEAR = 0.82, 0.2
+_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 8, 6
+_SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
+_KEPT = (4, 2, 0)  # of the candidates, after each scale
+_ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
+# Similarity at this resolution that ends the search at once, and similarity and lead over all other poses that end it
+# where two rounds came to the same pose: no wrong pose was seen above 0.72 over 36 X-rays of three CTs with and without
+# things in the way (seed 0).
+_CONVINCING, _ALIKE, _AHEAD = 0.82, 0.2, 0.05
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 
 
@@ -51,52 +52,85 @@ NEAR = SearchRange(rotation_deg=8.0, depth_mm=15.0, in_plane_mm=20.0)  # about a
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """A pose, its similarity, and that of the best pose that is clearly another one (0 if there was none)."""
+class Candidate:
+    """A pose that the search came to, in which round, in which of the problems, and its similarity there."""
 
+    problem: Problem
     pose: Pose
     similarity: float
-    runner_up: float
+    round: int
 
-    @property
-    def convincing(self) -> bool:
-        """Whether there is nothing to be gained by looking elsewhere."""
-        return self.similarity > _CONVINCING or self.similarity - self.runner_up > _CLEAR
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best candidate, and the similarity of the best that is clearly another one (0 if there was none): another
+    pose, or the X-rays read otherwise. convincing: whether there is nothing to be gained by looking elsewhere."""
+
+    best: Candidate
+    runner_up: float
+    convincing: bool
 
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
-    """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing or
-    clearly ahead of all others."""
+    """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
+    itself, or found again and ahead of all others. The readings of the X-rays' polarity take turns."""
+    grounds = [_Ground.of(one, span) for one in (problem, *problem.otherwise)]
+    pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
+    for number in range(_MOST_ROUNDS + 1):
+        for ground in grounds:
+            found = _found(pool)
+            if found.convincing:
+                return found
+            state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
+            poses = [problem.start] if number == 0 else (yield from _candidates(ground, span, seed, number - 1, state))
+            pool += yield from _refined(ground, span, poses, number, state)
+    return _found(pool)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """Where a search takes place: a problem, and the levels to match and to refine at."""
+
+    problem: Problem
+    matching: Level
+    refining: Level
+
+    @classmethod
+    def of(cls, problem: Problem, span: SearchRange) -> _Ground:
+        match_mm, refine_mm = (problem.extent_mm(problem.start) / pixels for pixels in (_MATCH_PIXELS, _REFINE_PIXELS))
+        return cls(
+            problem,
+            problem.level(problem.start, match_mm, 1.6 * match_mm),
+            problem.level(problem.start, refine_mm, 2 * refine_mm, span.in_plane_mm),
+        )
+
+
+def _found(pool: list[Candidate]) -> Found:
+    best = max(pool, key=lambda one: one.similarity)
+    others = [one for one in pool if one.problem is not best.problem or _apart_mm(one, best) > _OTHER_POSE_MM]
+    runner_up = max([0.0, *(one.similarity for one in others)])
+    rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
+    found_again = len(rounds) > 1 and best.similarity > max(_ALIKE, runner_up + _AHEAD)
+    return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
+
+
+def _apart_mm(first: Candidate, second: Candidate) -> float:
+    return first.problem.distance_mm(first.pose, second.pose)
+
+
+def _candidates(
+    ground: _Ground, span: SearchRange, seed: int, number: int, state: RegistrationState
+) -> Steps[list[Pose]]:
+    """Round `number` of poses that match, the best first: many about the start, then more about the best of those."""
+    problem, matching = ground.problem, ground.matching
     center = problem.center(problem.start)
-    extent_mm = problem.extent_mm(problem.start)
-    pixel_mm = extent_mm / _MATCH_PIXELS
-    matching = problem.level(problem.start, pixel_mm, 1.6 * pixel_mm, window_px=_MATCH_WINDOW_PX)
-    pixel_mm = extent_mm / _REFINE_PIXELS
-    refining = problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm)
-    unmoved = yield from reported(descend(refining, problem.start, center, 0), "search", 0.0, problem.start)
-    pool = [unmoved]
-    pool += yield from _refined(problem, refining, span, [problem.start], 0.0, unmoved)
-    for number in range(_MOST_ROUNDS):
-        best = max(pool, key=_similarity)
-        if best.similarity > _CONVINCING or (number and _found(problem, pool).convincing):
-            break
-        progress = number / _MOST_ROUNDS
-        turned = turned_poses(problem, span, seed, _POSES_A_ROUND, number)
-        for ranked in matched(matching, center, turned, span.in_plane_mm, span.depths_mm):  # noqa: B007
-            yield RegistrationState("search", progress, best.pose, best.similarity)
-        closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number)
-        for again in matched(matching, center, closer, span.in_plane_mm, span.depths_mm):  # noqa: B007
-            yield RegistrationState("search", progress, best.pose, best.similarity)
-        candidates = _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
-        pool += yield from _refined(problem, refining, span, candidates, progress, best)
-    return _found(problem, pool)
-
-
-def _found(problem: Problem, pool: list[Descended]) -> Found:
-    """The best of the poses, beside the best of those that are clearly others."""
-    best = max(pool, key=_similarity)
-    others = [one.similarity for one in pool if problem.distance_mm(one.pose, best.pose) > _OTHER_POSE_MM]
-    return Found(best.pose, best.similarity, max([0.0, *others]))
+    turned = turned_poses(problem, span, seed, _POSES_A_ROUND, number)
+    for ranked in matched(matching, center, turned, span.in_plane_mm, span.depths_mm):  # noqa: B007
+        yield state
+    closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number)
+    for again in matched(matching, center, closer, span.in_plane_mm, span.depths_mm):  # noqa: B007
+        yield state
+    return _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
 
 
 def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
@@ -121,28 +155,25 @@ def _distinct(problem: Problem, matches: list[Match]) -> list[Pose]:
 
 
 def _refined(
-    problem: Problem, level: Level, span: SearchRange, poses: list[Pose], progress: float, best: Descended
-) -> Steps[list[Descended]]:
+    ground: _Ground, span: SearchRange, poses: list[Pose], number: int, state: RegistrationState
+) -> Steps[list[Candidate]]:
     """All poses descended while the similarity sees far, then the better ones while it sees past what does not fit;
     those that leave the range are dropped."""
+    problem, level = ground.problem, ground.refining
+    iterations = _ITERATIONS if number else _START_ITERATIONS
     for scale, kept in zip(SCALES, _KEPT):
         found = []
         for pose in poses:
-            steps = descend(level, pose, problem.center(pose), _ITERATIONS, scale)
-            found.append((yield from shown(steps, RegistrationState("search", progress, best.pose, best.similarity))))
-        found = [one for one in found if span.holds(*problem.motion(one.pose))]
-        values = [float(level.similarity([one.pose])[0]) for one in found]
-        poses = [found[k].pose for k in np.argsort(values)[::-1][:kept]]
-    return found
+            end = yield from shown(descend(level, pose, problem.center(pose), iterations, scale), state)
+            if span.holds(*problem.motion(end.pose)):
+                found.append(end.pose)
+        candidates = [Candidate(problem, pose, float(level.similarity([pose])[0]), number) for pose in found]
+        candidates.sort(key=lambda one: -one.similarity)
+        poses = [one.pose for one in candidates[:kept]]
+    return candidates
 
 
-def _similarity(one: Descended) -> float:
-    return one.similarity
-
-
-def turned_poses(
-    problem: Problem, span: SearchRange, seed: int, count: int, number: int = 0
-) -> list[Pose]:
+def turned_poses(problem: Problem, span: SearchRange, seed: int, count: int, number: int = 0) -> list[Pose]:
     """Round `number` of `count` poses about the start, turned by a normal distribution, quasi-random (Sobol)."""
     axes, center = problem.views[0].axes, problem.center(problem.start)
     last = (number + 1) * count

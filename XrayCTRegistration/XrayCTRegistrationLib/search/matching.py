@@ -3,6 +3,9 @@
 A shift of the CT across the central ray shifts its DRR, nearly, and a shift along it scales the DRR. So only rotations
 are rendered; shifts are found by normalised cross-correlation with the whole X-ray at once, in Fourier space, with
 masks on both sides (Padfield 2012), and depths by doing so with the X-ray at several scales.
+
+What is correlated is the orientation of gradients, each of which counts at most 1, so that nothing opaque decides
+(after De Silva et al. 2016): p q (cos D + cos 2D), with D the angle between two, and p, q how far each stands out.
 """
 
 from __future__ import annotations
@@ -11,15 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 import torch
 
 from ..geometry import Pose
 from ..levels import Level
-from ..similarity import FixedImage, locally_normalised
+from ..similarity import FixedImage
+from ..windows import window_mean
 
 _RENDERED_AT_ONCE = 16
 _LEAST_OVERLAP = 0.3  # of the CT's footprint, at a shift that counts
-_MOST_DEVIATIONS = 2.0  # of a window, that a pixel counts for: what is opaque shall not decide
+_STANDS_OUT = 0.7  # of the root mean square gradient, from which a gradient counts in full
 _FLAT = 1e-3  # of the footprint: sums of squares below it are of images without structure
 _DEPTH_TRUST = 0.1  # of a depth from its scale beside a shift, where several views tell of the same motion
 
@@ -59,14 +64,14 @@ def matched(
 class _Template:
     """A fixed image at several scales, ready to be sought in DRRs of a field that is larger on every side.
 
-    With f and m the locally normalised images and w, v the weights of X-ray and DRR, the correlation at every shift is
-    sum wf vm / sqrt(sum wf^2 v sum w vm^2). Local normalisation has taken the means away.
+    With f and m the vectors of `_orientations` and w, v the weights of X-ray and DRR, the correlation at every shift is
+    sum wf.vm / sqrt(sum |wf|^2 v sum w |vm|^2).
     """
 
     def __init__(
         self, level: Level, fixed: FixedImage, center: np.ndarray, reach_mm: float, depths_mm: Sequence[float]
     ) -> None:
-        self._level, self._window_px, self._center, self._view = level, fixed.window_px, center, fixed.view
+        self._level = level
         self.trust = np.array([1.0, 1.0, _DEPTH_TRUST])
         self.trusted_axes = self.trust[:, None] * fixed.view.axes.T
         self._pixel_mm = fixed.view.millimetres_per_pixel_at(center)
@@ -79,20 +84,20 @@ class _Template:
         last = np.ceil(middle + self._scales.max() * (size - 1 - middle)).astype(int) + reach_px
         self._first, self._reach = first, reach_px
         self._field = fixed.view.cropped((int(first[0]), int(first[1])), tuple(int(n) for n in last - first + 1))
-        self._shape = self._field.size_px[::-1]
+        self._shape = tuple(scipy.fft.next_fast_len(side, real=True) for side in self._field.size_px[::-1])
         self._expected = fixed.footprint_px
-        self._scaled = [self._spectra(fixed, scale) for scale in self._scales]
+        self._scaled = [self._magnified(fixed, scale) for scale in self._scales]
 
     def best(self, poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
         """Shifts (B, 3) in mm, along columns, rows and depth, that carry the poses to where they match, and the
         correlations (B,) there."""
-        images, weights = self._level.drawn(poses, self._field)
-        local = locally_normalised(images, weights, self._window_px).pixels.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-        image, square, believed = (self._forth(one) for one in (weights * local, weights * local.square(), weights))
+        images, rays = self._level.drawn(poses, self._field)
+        vectors, weights = _orientations(images, rays)
+        image, square, believed = self._spectra(vectors, weights)
         values = torch.full((len(poses),), -2.0)
         shifts = np.zeros((len(poses), 3))
         for scale, (sought_image, sought_square, sought_weights) in zip(self._scales, self._scaled):
-            product = self._back(image * sought_image)
+            product = self._back((image * sought_image).sum(dim=0))
             moving, fixed = self._back(square * sought_weights), self._back(believed * sought_square)
             overlap, expected = self._back(believed * sought_weights), self._expected * scale**2
             floor = _FLAT * expected
@@ -106,9 +111,9 @@ class _Template:
                 shifts[index] = [*(-off_px * self._pixel_mm * scale), (scale - 1) * self._depth_mm]
         return shifts, values.numpy()
 
-    def _spectra(self, fixed: FixedImage, scale: float) -> tuple[torch.Tensor, ...]:
-        """Conjugate spectra of wf, wf^2 and w of the X-ray magnified about the CT's isocentre."""
-        columns, rows = self._shape[1] - 2 * self._reach[0], self._shape[0] - 2 * self._reach[1]
+    def _magnified(self, fixed: FixedImage, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Conjugate spectra of the X-ray magnified about the CT's isocentre."""
+        columns, rows = self._field.size_px - 2 * self._reach
         origin = self._first + self._reach
         at = [
             (torch.arange(count) + start - middle) / scale + middle
@@ -124,13 +129,31 @@ class _Template:
         sampled = torch.nn.functional.grid_sample(both, grid[None], align_corners=True)[0]
         weights = torch.where(sampled[1] > 0.5, sampled[1], 0.0).to(fixed.weights)
         image = (sampled[0] / sampled[1].clamp_min(1e-6)).to(fixed.weights)
-        local = locally_normalised(image[None], weights[None], self._window_px).pixels[0]
-        local = local.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-        return tuple(self._forth(one).conj() for one in (weights * local, weights * local.square(), weights))
+        vectors, weights = _orientations(image[None], weights[None])
+        image, square, believed = self._spectra(vectors, weights)
+        return image.conj(), square.conj(), believed.conj()
 
-    def _forth(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft2(images, s=self._shape)
+    def _spectra(self, vectors: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of weighted vectors (4, B, rows, columns), of their weighted squares and of the weights (B, ...)."""
+        parts = weights * vectors, weights * vectors.square().sum(dim=0), weights
+        return tuple(torch.fft.rfft2(part, s=self._shape) for part in parts)
 
     def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
         columns, rows = self._reach
         return torch.fft.irfft2(spectrum, s=self._shape)[..., : 2 * rows + 1, : 2 * columns + 1]
+
+
+def _orientations(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of images (B, rows, columns) as vectors (4, B, rows, columns), the unit vectors of their angle and of
+    twice that, as long as they stand out, 1 at most; and the weights where all neighbours count too."""
+    around = (images * weights).sum(dim=(-2, -1), keepdim=True) / weights.sum(dim=(-2, -1), keepdim=True).clamp_min(1.0)
+    padded = torch.nn.functional.pad(torch.where(weights > 0, images, around), (1, 1, 1, 1), mode="replicate")
+    across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+    inner = weights * (window_mean((weights <= 0).to(weights), 1) <= 0)
+    squares = across.square() + down.square()
+    typical = (squares * inner).sum(dim=(-2, -1), keepdim=True) / inner.sum(dim=(-2, -1), keepdim=True).clamp_min(1.0)
+    length = squares.sqrt().clamp_min(1e-12)
+    prominence = (length / (_STANDS_OUT * typical.sqrt()).clamp_min(1e-12)).clamp_max(1)
+    cosine, sine = across / length, down / length
+    once_and_twice = torch.stack([cosine, sine, cosine.square() - sine.square(), 2 * cosine * sine])
+    return prominence * once_and_twice, inner

@@ -1,37 +1,44 @@
-"""Which polarity an X-ray has, asked of the CT: the right one matches its DRRs better."""
+"""Which polarity an X-ray has, asked of the CT: read in the right one it is more like its DRRs.
+
+Where no pose is known yet, that is a hint at best: of 36 X-rays of three CTs, clean, cut, occluded and hard, the wrong
+polarity was ahead in three (seed 3), of a bone alone in half. A search tries all readings, the likelier first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..levels import Problem
+from ..similarity import SCALES
 from ..state import RegistrationState, Steps
 from ..xray import Polarity, Radiograph, XrayImage, xray_image
 from .global_search import SearchRange, turned_poses
 from .matching import matched
 
-_PIXELS, _WINDOW_PX = 32, 4
+_PIXELS = 32
 _POSES = 48
-_BEST = 4  # of the matches, whose mean correlation speaks for a polarity
-_THIN = 0.1  # difference of two correlations that decides nothing
+_BEST = 12  # of the matches, whose mean similarity speaks for a polarity
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """An X-ray read in one polarity, and how well DRRs match it, -1 to 1 (1 where nobody asked)."""
+    """An X-ray read in one polarity, and how alike to it DRRs are that match it, at most 1 (1 where nobody asked)."""
 
     polarity: Polarity
     image: XrayImage
-    correlation: float = 1.0
+    similarity: float = 1.0
 
 
 def readings(
     problem: Problem, view_index: int, radiograph: Radiograph, mask: np.ndarray | None
 ) -> Steps[list[Reading]]:
-    """One radiograph read in both polarities, the one that DRRs at poses about the start match best first; the other
-    only where the evidence is thin. problem: its images are not looked at."""
+    """One radiograph read in both polarities, the one that DRRs near the start are more alike to first.
+
+    problem: its images are not looked at.
+    """
     progress = view_index / len(problem.views)
     view, span = problem.views[view_index], SearchRange()
     found = []
@@ -39,11 +46,26 @@ def readings(
         image = xray_image(radiograph, polarity, mask)
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm, window_px=_WINDOW_PX)
+        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm)
         poses = [alone.start, *turned_poses(alone, span, 0, _POSES)]
         center = alone.center(alone.start)
         for matches in matched(level, center, poses, span.in_plane_mm, span.depths_mm):  # noqa: B007
             yield RegistrationState("prepare", progress, problem.start, float("nan"))
-        found.append(Reading(polarity, image, float(np.mean([one.correlation for one in matches[:_BEST]]))))
-    found.sort(key=lambda reading: -reading.correlation)
-    return found if found[0].correlation - found[1].correlation < _THIN else found[:1]
+        similarity = level.similarity([one.pose for one in matches[:_BEST]], SCALES[0]).mean()
+        found.append(Reading(polarity, image, float(similarity)))
+    found.sort(key=lambda reading: -reading.similarity)
+    return found
+
+
+def together(read: Sequence[Sequence[Reading]]) -> list[tuple[Reading, ...]]:
+    """Readings of all X-rays, from those of each, the likelier first: each read in its own likelier polarity, and all
+    in the same, as those of one device are. Which of them is right, only a search can tell."""
+    own = tuple(of_one[0] for of_one in read)
+    alike = [tuple(_in_polarity(of_one, polarity) for of_one in read) for polarity in Polarity]
+    alike.sort(key=lambda of_all: -sum(one.similarity for one in of_all))
+    return [own, *(of_all for of_all in alike if of_all != own)]
+
+
+def _in_polarity(readings: Sequence[Reading], polarity: Polarity) -> Reading:
+    """The reading in a polarity where there are both, else the only one."""
+    return next((one for one in readings if one.polarity is polarity), readings[0])

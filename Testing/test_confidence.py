@@ -1,0 +1,48 @@
+"""Confidence: what the evidence allows to be said, and never more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from XrayCTRegistrationLib.confidence import Evidence, confidence
+from XrayCTRegistrationLib.weights import Extent
+
+SURE = Evidence(similarity=0.9, inlying=0.95, compared=1.0, runner_up_gap=0.7, agreement=1.0, uncertainty_mm=0.2)
+NOTHING = Evidence(similarity=0.02, inlying=0.05, compared=1.0, runner_up_gap=0.0, agreement=0.3, uncertainty_mm=5.0)
+WHOLE = Extent((64, 64, 64), np.eye(4), np.zeros((3, 2), bool), False)
+TIGHT = Extent((64, 64, 64), np.eye(4), np.ones((3, 2), bool), False)
+
+
+def test_what_explains_everything_is_high_and_what_explains_nothing_is_low() -> None:
+    sure, nothing = confidence(SURE, WHOLE, False), confidence(NOTHING, WHOLE, False)
+    assert (sure.level, nothing.level) == ("high", "low")
+    assert sure.probability > 0.9 > 0.5 > nothing.probability
+    assert sure.expected_error_mm < nothing.expected_error_mm
+    assert "90%" in sure.reason
+    assert "next to nothing" in nothing.reason
+
+
+@pytest.mark.parametrize(
+    ("evidence", "extent", "strayed", "levels", "word"),
+    [
+        (SURE, WHOLE, True, {"low"}, "farther away"),
+        (replace(SURE, compared=0.1), WHOLE, False, {"low"}, "10% of what the CT could show"),
+        (replace(SURE, runner_up_gap=0.02), WHOLE, False, {"low", "moderate"}, "ambiguous"),
+        (SURE, TIGHT, False, {"moderate"}, "beyond every side"),
+    ],
+)
+def test_what_cannot_be_known_keeps_it_from_high_and_the_reason_says_so(
+    evidence, extent, strayed, levels, word
+) -> None:
+    found = confidence(evidence, extent, strayed)
+    assert found.level in levels
+    assert word in found.reason
+
+
+def test_without_a_search_nobody_claims_that_another_pose_fits_as_well() -> None:
+    found = confidence(replace(SURE, runner_up_gap=math.nan), WHOLE, False)
+    assert "another pose" not in found.reason
+    assert found.probability > confidence(replace(NOTHING, runner_up_gap=math.nan), WHOLE, False).probability
