@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from panel_host import Host
     from XrayCTRegistrationLib.volume import Volume
+
+# The tests' matrices are tiny: on two cores, threads of torch's that wait for each other took ten times as long as one.
+# Set before torch is imported, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

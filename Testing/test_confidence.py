@@ -8,6 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from XrayCTRegistrationLib.confidence import Evidence, confidence
+from XrayCTRegistrationLib.io.carm_files import read_carm
+from XrayCTRegistrationLib.io.radiographs import read_radiograph
+from XrayCTRegistrationLib.io.volumes import read_ct
+from XrayCTRegistrationLib.registration import Settings, register
 from XrayCTRegistrationLib.weights import Extent
 
 SURE = Evidence(similarity=0.9, inlying=0.95, compared=1.0, runner_up_gap=0.7, agreement=1.0, uncertainty_mm=0.2)
@@ -46,3 +50,12 @@ def test_without_a_search_nobody_claims_that_another_pose_fits_as_well() -> None
     found = confidence(replace(SURE, runner_up_gap=math.nan), WHOLE, False)
     assert "another pose" not in found.reason
     assert found.probability > confidence(replace(NOTHING, runner_up_gap=math.nan), WHOLE, False).probability
+
+
+def test_a_bar_that_looks_the_same_when_turned_is_ambiguous(shared_data) -> None:
+    folder = shared_data / "xray" / "axitom"
+    ct, view = read_ct(folder / "ct.nrrd"), read_carm(folder / "carm.json")
+    found = register(ct, [read_radiograph(folder / "xray.png")], [view], settings=Settings(method="search"))
+    assert found.similarity > 0.9
+    assert found.confidence.level != "high"
+    assert "ambiguous" in found.confidence.reason

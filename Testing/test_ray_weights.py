@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from XrayCTRegistrationLib.geometry import Pose, view_from_carm
-from XrayCTRegistrationLib.volume import Volume
+from XrayCTRegistrationLib.volume import Volume, attenuation
 from XrayCTRegistrationLib.weights import Extent, ray_weights, shadow, welsch
 
 VIEW = view_from_carm(
@@ -35,25 +35,25 @@ def weights_at(extent: Extent, pose: Pose) -> np.ndarray:
 
 
 def test_a_face_is_cut_where_the_body_reaches_it():
-    np.testing.assert_array_equal(Extent.of(trunk()).cut, [[False, False], [False, False], [True, True]])
+    np.testing.assert_array_equal(Extent.of(attenuation(trunk())).cut, [[False, False], [False, False], [True, True]])
 
 
 def test_a_whole_body_loses_no_ray():
     whole = trunk()
     array = whole.array.copy()
     array[[0, -1]] = -1000
-    assert not Extent.of(Volume(array, whole.ijk_to_world)).cut.any()
+    assert not Extent.of(attenuation(Volume(array, whole.ijk_to_world))).cut.any()
 
 
 def test_rays_within_the_ends_count_and_rays_beyond_them_do_not():
-    weights = weights_at(Extent.of(trunk()), Pose.identity())
+    weights = weights_at(Extent.of(attenuation(trunk())), Pose.identity())
     middle, end = weights[40, 40], weights[2, 40]
     assert middle == 1
     assert end == 0
 
 
 def test_the_border_of_what_counts_is_where_rays_leave_through_the_ends():
-    weights = weights_at(Extent.of(trunk()), Pose.identity())
+    weights = weights_at(Extent.of(attenuation(trunk())), Pose.identity())
     half_mm = 80.0  # of the slices along the rows; rays leave the CT at its face nearer to the detector
     for depth_mm, weight in ((700 + 80, 1.0), (700 - 80, None)):
         row = (half_mm * 1000 / depth_mm) / 4
@@ -65,7 +65,7 @@ def test_the_border_of_what_counts_is_where_rays_leave_through_the_ends():
 
 def test_rays_beside_the_body_count_whatever_the_height():
     far = Pose.from_parts(np.eye(3), np.array([-120.0, 0, 0]))
-    weights = weights_at(Extent.of(trunk()), far)
+    weights = weights_at(Extent.of(attenuation(trunk())), far)
     assert min(weights[:, 0].min(), weights[:, -1].min()) == 0  # one side sees the trunk's ends ...
     assert max(weights[:, 0].min(), weights[:, -1].min()) == 1  # ... the other nothing but air
 
@@ -74,7 +74,7 @@ def test_a_tight_crop_is_compared_where_it_is_passed_from_face_to_face():
     array = np.full((30, 30, 30), 40, np.float32)
     to_world = np.diag([4.0, 4.0, 4.0, 1.0])
     to_world[:3, 3] = -58
-    extent = Extent.of(Volume(array, to_world))
+    extent = Extent.of(attenuation(Volume(array, to_world)))
     assert extent.cut_everywhere
     weights = weights_at(extent, Pose.identity())
     assert weights[40, 40] == 1
@@ -82,7 +82,7 @@ def test_a_tight_crop_is_compared_where_it_is_passed_from_face_to_face():
 
 
 def test_a_bone_alone_counts_in_its_shadow_and_a_rim():
-    assert Extent.of(trunk(bone=600)).bone_alone
+    assert Extent.of(attenuation(trunk(bone=600))).bone_alone
     image = torch.zeros(1, 20, 20)
     image[0, 8:12, 8:12] = 1
     seen = shadow(image, 2)[0]

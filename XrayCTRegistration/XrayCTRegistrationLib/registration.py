@@ -29,7 +29,7 @@ from .search.polarity import Reading, readings, together
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
-from .volume import Volume, attenuation, check_hounsfield, coarsened, cropped_to_body
+from .volume import Volume, prepared_attenuation
 from .weights import Extent
 from .xray import Polarity, Radiograph, xray_image
 
@@ -239,13 +239,8 @@ def problem_steps(
                 f"{view.size_px[0]} x {view.size_px[1]}. Give the geometry of this image."
             )
     state = RegistrationState("prepare", 0.0, start, float("nan"))
-    check_hounsfield(ct)
-    yield state
-    body = cropped_to_body(ct)
-    yield state
-    body = coarsened(body)
-    yield state
-    problem = Problem(attenuation(body), (), tuple(views), start, ct.center, Extent.of(body), settings.device)
+    body = yield from shown(prepared_attenuation(ct), state)
+    problem = Problem(body, (), tuple(views), start, ct.center, Extent.of(body), settings.device)
     yield state
     for radiograph, view in zip(radiographs, views):
         try:

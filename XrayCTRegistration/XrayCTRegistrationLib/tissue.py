@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .volume import WATER_ATTENUATION_PER_MM, Volume
+from .volume import Volume, per_mm
 
 BONE_HU = 150.0
-_BONE_ATTENUATION = np.float32(WATER_ATTENUATION_PER_MM * (1 + BONE_HU / 1000))
+_BONE_ATTENUATION = per_mm(BONE_HU)
 
 
 def bones_of(attenuation: Volume) -> Volume:

@@ -97,7 +97,7 @@ def check_hounsfield(volume: Volume, where: str = "The CT") -> None:
 
 def attenuation(volume: Volume) -> Volume:
     """Linear attenuation per mm of a CT in Hounsfield units: water (1 + HU / 1000), never negative; float32."""
-    return Volume(_per_mm(volume.array), volume.ijk_to_world)
+    return Volume(per_mm(volume.array), volume.ijk_to_world)
 
 
 def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
@@ -121,7 +121,7 @@ def prepared_attenuation(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Gener
     factors = _fitting_factors(body, max_voxels)
     array = np.empty(block_counts(body.array.shape, factors[::-1]), np.float32)
     for plane, means in zip(array, planes_of_block_means(body.array, factors[::-1])):
-        plane[:] = _per_mm(means)
+        plane[:] = per_mm(means)
         yield
     return Volume(array, body._placement_of_blocks(factors))
 
@@ -144,10 +144,11 @@ def pyramid(volume: Volume, spacings_mm: list[float]) -> list[Volume]:
     return [volume.downsampled(volume.factors_to(spacing)) for spacing in spacings_mm]
 
 
-def _per_mm(hounsfield: np.ndarray) -> np.ndarray:
-    array = np.asarray(hounsfield, dtype=np.float32) * np.float32(WATER_ATTENUATION_PER_MM / 1000)
+def per_mm(hounsfield: np.ndarray | float) -> np.ndarray:
+    """Linear attenuation per mm of Hounsfield units, float32, see `attenuation`."""
+    array = np.atleast_1d(np.asarray(hounsfield, dtype=np.float32)) * np.float32(WATER_ATTENUATION_PER_MM / 1000)
     array += np.float32(WATER_ATTENUATION_PER_MM)
-    return np.maximum(array, 0, out=array)
+    return np.maximum(array, 0, out=array).reshape(np.shape(hounsfield))
 
 
 def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:

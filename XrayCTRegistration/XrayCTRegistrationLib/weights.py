@@ -14,7 +14,7 @@ import torch
 
 from .geometry import XrayView
 from .hounsfield import AIR_HU
-from .volume import Volume
+from .volume import Volume, per_mm
 from .windows import window_mean
 
 _BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there
@@ -38,15 +38,16 @@ class Extent:
     bone_alone: bool
 
     @classmethod
-    def of(cls, ct: Volume) -> Extent:
-        """Of a CT in Hounsfield units, cropped to the body or not."""
-        faces = [[ct.array.take(end, axis) for end in (0, -1)] for axis in (2, 1, 0)]
-        cut = np.array([[float((face > _BODY_HU).mean()) > _CUT_SHARE for face in pair] for pair in faces])
-        step = max(1, round((ct.array.size / 1e6) ** (1 / 3)))
-        sample = ct.array[::step, ::step, ::step]
-        matter = int((sample > (AIR_HU + _BODY_HU) / 2).sum())
-        bone_alone = int((sample > _BONE_HU).sum()) > _BONE_ALONE * max(matter, 1)
-        return cls(ct.size, ct.ijk_to_world, cut & (not bone_alone), bone_alone)
+    def of(cls, attenuation: Volume) -> Extent:
+        """Of a CT's attenuation per mm, cropped to the body or not."""
+        array = attenuation.array
+        faces = [[array.take(end, axis) for end in (0, -1)] for axis in (2, 1, 0)]
+        cut = np.array([[float((face > per_mm(_BODY_HU)).mean()) > _CUT_SHARE for face in pair] for pair in faces])
+        step = max(1, round((array.size / 1e6) ** (1 / 3)))
+        sample = array[::step, ::step, ::step]
+        matter = int((sample > per_mm((AIR_HU + _BODY_HU) / 2)).sum())
+        bone_alone = int((sample > per_mm(_BONE_HU)).sum()) > _BONE_ALONE * max(matter, 1)
+        return cls(attenuation.size, attenuation.ijk_to_world, cut & (not bone_alone), bone_alone)
 
     @property
     def cut_everywhere(self) -> bool:

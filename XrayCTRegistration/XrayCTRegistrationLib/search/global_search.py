@@ -80,11 +80,11 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
         for ground in grounds:
             found = _found(pool)
             if found.convincing:
-                return found
+                return _found(pool + _turned_about_itself(found.best, grounds))
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
             poses = [problem.start] if number == 0 else (yield from _candidates(ground, span, seed, number - 1, state))
             pool += yield from _refined(ground, span, poses, number, state)
-    return _found(pool)
+    return _found(pool + _turned_about_itself(_found(pool).best, grounds))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +112,15 @@ def _found(pool: list[Candidate]) -> Found:
     rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
     found_again = len(rounds) > 1 and best.similarity > max(_ALIKE, runner_up + _AHEAD)
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
+
+
+def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
+    """The CT turned by a quarter and a half about each of its axes: as alike where it looks the same when turned."""
+    problem = best.problem
+    level = next(ground.refining for ground in grounds if ground.problem is problem)
+    turns = [rotation_from_euler(np.radians(angle) * axis) for axis in np.eye(3) for angle in (90.0, 180.0)]
+    poses = [best.pose @ Pose.about(problem.isocenter, turn, np.zeros(3)) for turn in turns]
+    return [Candidate(problem, pose, float(level.similarity([pose])[0]), best.round) for pose in poses]
 
 
 def _apart_mm(first: Candidate, second: Candidate) -> float:
