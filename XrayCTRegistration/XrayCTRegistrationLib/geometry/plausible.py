@@ -9,14 +9,15 @@ from ..errors import InputError
 
 _PLAUSIBLE_MM = {
     "source_to_detector_mm": (300.0, 3000.0),  # from small mobile C-arms to chest stands of 1.8 m, with room
-    "source_to_isocenter_mm": (200.0, 3000.0),
+    "source_to_isocenter_mm": (20.0, 3000.0),  # small things stand near the source
+    "source_to_patient_mm": (200.0, 3000.0),  # as DICOM calls it
     "pixel_spacing_mm": (0.01, 40.0),  # from detectors of mammography to images reduced to a dozen pixels
 }
 _UNITS_MM = {"cm": 10.0, "m": 1000.0, "micrometres": 0.001}
 
 
 def is_plausible(name: str, value_mm: float) -> bool:
-    """Whether a length can be that of an X-ray device. name: as in a C-arm file."""
+    """Whether a length can be that of an X-ray device. name: as in a C-arm file, or source_to_patient_mm of DICOM."""
     least, most = _PLAUSIBLE_MM[name]
     return least <= value_mm <= most
 

@@ -34,7 +34,7 @@ def carm_entries(tags: pydicom.Dataset, frame: int = 0) -> Entries:
     """
     entries: Entries = {}
     _add(entries, "source_to_detector_mm", _distance(tags, "source_to_detector_mm", "DistanceSourceToDetector"))
-    _add(entries, "source_to_isocenter_mm", _distance(tags, "source_to_isocenter_mm", "DistanceSourceToPatient"))
+    _add(entries, "source_to_isocenter_mm", _distance(tags, "source_to_patient_mm", "DistanceSourceToPatient"))
     magnification = _length(tags, "EstimatedRadiographicMagnificationFactor")
     if "source_to_isocenter_mm" not in entries and "source_to_detector_mm" in entries and magnification:
         distance = entries["source_to_detector_mm"].value / magnification.value
