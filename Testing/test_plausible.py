@@ -18,7 +18,7 @@ CARM = {
 WRONG = {
     "m": ({"source_to_detector_mm": 1.02, "source_to_isocenter_mm": 0.7}, "source_to_detector_mm", "m: give 1020"),
     "cm": ({"source_to_detector_mm": 102, "source_to_isocenter_mm": 70}, "source_to_detector_mm", "cm: give 1020"),
-    "isocentre in cm": ({"source_to_isocenter_mm": 70}, "source_to_isocenter_mm", "cm: give 700"),
+    "isocentre in m": ({"source_to_isocenter_mm": 0.7}, "source_to_isocenter_mm", "m: give 700"),
     "micrometres": ({"pixel_spacing_mm": [800, 800]}, "pixel_spacing_mm", r"micrometres: give 0\.8"),
     "one in micrometres": ({"pixel_spacing_mm": [0.8, 800]}, "pixel_spacing_mm", r"micrometres: give 0\.8"),
     "spacing in m": ({"pixel_spacing_mm": [0.0008, 0.0008]}, "pixel_spacing_mm", r"m: give 0\.8"),
@@ -48,8 +48,9 @@ def test_a_length_that_no_device_has_is_refused_with_the_unit_that_fits(tmp_path
             "source_to_isocenter_mm": 1850,
             "pixel_spacing_mm": [0.14, 0.14],
         },
+        {"source_to_detector_mm": 500, "source_to_isocenter_mm": 77, "pixel_spacing_mm": [0.2, 0.2]},
     ],
-    ids=["c_arm", "mini", "chest"],
+    ids=["c_arm", "mini", "chest", "micro_ct"],
 )
 def test_devices_that_exist_pass(tmp_path, lengths):
     path = tmp_path / "arm.json"

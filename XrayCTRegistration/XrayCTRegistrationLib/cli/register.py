@@ -166,9 +166,9 @@ def register(
     )
     start = given or centered(inputs.ct, inputs.views)
     result = registered(inputs, start, settings, init, folder, linked=scene is SceneChoice.LIGHT)
-    from .report import FILES, result_facts
+    from .report import FILES, hint_facts, result_facts
 
-    facts([*result_facts(result), files_fact(folder, FILES)])
+    facts([*result_facts(result), *hint_facts(inputs, result), files_fact(folder, FILES)])
 
 
 def registered(

@@ -16,6 +16,7 @@ from ..io.scene import SceneView, write_scene
 from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector, overlay_rgb
 from ..registration import RegistrationResult, Settings
 from ..xray import xray_image
+from .hints import hints
 from .inputs import Inputs
 
 SCENE = "scene.mrb"
@@ -78,6 +79,12 @@ def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
         ("Expected error", f"about {sure.expected_error_mm:.1f} mm at the bones; four of five are below twice that"),
         ("Seconds", f"{sum(result.seconds.values()):.1f} ({stages})"),
     ]
+
+
+def hint_facts(inputs: Inputs, result: RegistrationResult) -> list[tuple[str, str]]:
+    """What to check where the result is not to be trusted, for the same table."""
+    found = hints(result.confidence, inputs.ct, inputs.views)
+    return [("Check that" if number == 0 else "", hint) for number, hint in enumerate(found)]
 
 
 def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str | None]) -> dict[str, Any]:
