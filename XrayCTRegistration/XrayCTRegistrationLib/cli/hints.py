@@ -21,14 +21,14 @@ def hints(confidence: Confidence, ct: Volume, views: Sequence[XrayView]) -> list
     longest_mm, field_mm = float(max(ct.size * ct.spacing_mm)), _widest_field_mm(views)
     if longest_mm > _MUCH_LONGER * field_mm:
         found.append(
-            f"the CT, {longest_mm:.0f} mm long where the X-ray shows {field_mm:.0f} mm, is centred on what it shows: crop it, or "
-            "give a start with --init."
+            f"the CT, {longest_mm:.0f} mm long where the X-ray shows {field_mm:.0f} mm, is centred on what it shows: "
+            "crop it, or give a start with --init."
         )
     if len(views) > 1:
         found.append("X-rays and their --geometry stand in the same order, none is swapped.")
     found.append(
-        "the view has its right name (AP called PA shows the patient mirrored), and no image is mirrored or turned: see "
-        "patient_orientation."
+        "the view has its right name (AP called PA shows the patient mirrored), and no image is mirrored or turned "
+        "(patient_orientation)."
     )
     found.append("pixel_spacing_mm is at the detector; DICOM's (0028,0030) is often calibrated at the patient.")
     return found
