@@ -21,7 +21,7 @@ _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
 # Radius of the windows of local normalisation, the larger of both: the grain of noise and of resampling is a matter of
 # pixels, what a bone's edge stands out against one of millimetres.
 _WINDOW_PX, _WINDOW_MM = 8, 12.0
-_RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
+RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
 
 
@@ -56,13 +56,18 @@ class Level:
 
     def compare(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> list[Comparison]:
         """DRRs of the CT at poses (B) beside each X-ray, as whole images: one comparison per view."""
-        return [compare(fixed, *self.drawn(poses, fixed.view), scale) for fixed in self.fixed]
+        return [compare(fixed, *self._beside(poses, fixed), scale) for fixed in self.fixed]
 
     def drawn(self, poses: Sequence[Pose], view: XrayView) -> tuple[torch.Tensor, torch.Tensor]:
         """DRRs of the CT at poses (B), and the weights of their rays, both (B, rows, columns)."""
         matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses]))
         images = sum(body.images(matrices, view) for body in self.bodies)
         return images, self._rays(images, matrices, view)
+
+    def _beside(self, poses: Sequence[Pose], fixed: FixedImage) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `drawn`, for an X-ray, with what stands still behind the bodies."""
+        images, rays = self.drawn(poses, fixed.view)
+        return (images if fixed.behind is None else images + fixed.behind), rays
 
     def similarity(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> np.ndarray:
         """(B,) similarities of poses, means over the views."""
@@ -71,21 +76,24 @@ class Level:
     def linearised(
         self, poses: Sequence[Pose], center: np.ndarray, scale: float = SCALES[-1]
     ) -> Generator[None, None, Linearised]:
-        """The bodies at a pose each, with pauses; twists as in `Pose.moved` about center (3,)."""
+        """The bodies at a pose each, with pauses; twists as in `Pose.moved` about center, (3,) or one each (bodies, 3)."""
         matrices = [torch.from_numpy(pose.matrix.copy())[None] for pose in poses]
-        about, views = torch.from_numpy(np.array(center)), len(self.fixed)
+        centers = torch.from_numpy(np.broadcast_to(center, (len(poses), 3)).copy())
+        views = len(self.fixed)
         similarity = compared = noise = 0.0
         matrix, way = np.zeros((6 * len(poses), 6 * len(poses))), np.zeros(6 * len(poses))
         for fixed in self.fixed:
             images, jacobians = [], []
             for part in _bands_of(fixed.view):
                 drawn = [
-                    body.images_with_jacobian(one, part, about) for body, one in zip(self.bodies, matrices, strict=True)
+                    body.images_with_jacobian(one, part, about)
+                    for body, one, about in zip(self.bodies, matrices, centers, strict=True)
                 ]
                 images.append(sum(image[0] for image, _ in drawn))
                 jacobians.append(torch.cat([jacobian[0] for _, jacobian in drawn]))
                 yield
             image, jacobian = torch.cat(images), torch.cat(jacobians, dim=1)
+            image = image if fixed.behind is None else image + fixed.behind
             found = compare(fixed, image[None], self._rays(image[None], matrices[0], fixed.view), scale)
             system = gauss_newton(found, fixed, image, jacobian)
             similarity += float(found.similarity) / views
@@ -98,7 +106,7 @@ class Level:
     def _rays(self, images: torch.Tensor, matrices: torch.Tensor, view: XrayView) -> torch.Tensor:
         """Weights (B or 1, rows, columns) of the rays of DRRs (B, rows, columns)."""
         if self.extent.bone_alone:
-            return shadow(images, max(1, round(_RIM_MM / self.pixel_mm)))
+            return shadow(images, max(1, round(RIM_MM / self.pixel_mm)))
         if self.extent.cut.any():
             return ray_weights(self.extent, matrices, view).to(images)
         return torch.ones_like(images[:1])
@@ -160,26 +168,29 @@ class Problem:
         """
         factors = self.attenuation.factors_to(voxel_mm or pixel_mm)
         bodies = (self._projector(_whole, factors),)
-        fixed = self._fixed(pose, pixel_mm, margin_mm, bodies[0].device)
+        fixed = self.fixed_images([(self.attenuation, pose)], pixel_mm, margin_mm, bodies[0].device)
         return Level(bodies, fixed, self.extent, pixel_mm)
 
     def level_of_bones(self, pose: Pose, pixel_mm: float) -> Level:
         """As `level`, of two bodies: the bones, then all that is soft."""
         factors = self.attenuation.factors_to(pixel_mm)
         bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        fixed = self._fixed(pose, pixel_mm, _MARGIN_MM, bodies[0].device)
+        fixed = self.fixed_images([(self.attenuation, pose)], pixel_mm, _MARGIN_MM, bodies[0].device)
         return Level(bodies, fixed, self.extent, pixel_mm)
 
-    def _fixed(self, pose: Pose, pixel_mm: float, margin_mm: float, device: torch.device) -> tuple[FixedImage, ...]:
+    def fixed_images(
+        self, placed: Sequence[tuple[Volume, Pose]], pixel_mm: float, margin_mm: float, device: torch.device
+    ) -> tuple[FixedImage, ...]:
+        """The X-rays with pixels of about pixel_mm, cropped to the footprints of volumes at poses, with a margin."""
         fixed = []
         for image, view in zip(self.images, self.views):
-            native = view.millimetres_per_pixel_at(self.center(pose))
+            native = view.millimetres_per_pixel_at(self.center(placed[0][1]))
             columns, rows = (max(1, round(pixel_mm / size)) for size in native)
             coarse = view.downsampled(columns, rows)
-            first, last = footprint(self.attenuation, pose, coarse, margin_mm / (native * (columns, rows)))
-            expected = footprint(self.attenuation, pose, coarse)
+            window = _footprints(placed, coarse, margin_mm / (native * (columns, rows)))
+            expected = _footprints(placed, coarse)
             window_px = max(_WINDOW_PX, round(_WINDOW_MM / float(max(native * (columns, rows)))))
-            fixed.append(_fixed_image(image, coarse, (columns, rows), (first, last), expected, window_px, device))
+            fixed.append(_fixed_image(image, coarse, (columns, rows), window, expected, window_px, device))
         return tuple(fixed)
 
     def _projector(self, part: Callable[[Volume], Volume], factors: tuple[int, int, int]) -> Projector:
@@ -217,6 +228,14 @@ def footprint(
             "or start from the centre."
         )
     return first, last
+
+
+def _footprints(
+    placed: Sequence[tuple[Volume, Pose]], view: XrayView, margin_px: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `footprint`, of all volumes at their poses together."""
+    firsts, lasts = zip(*(footprint(volume, pose, view, margin_px) for volume, pose in placed))
+    return np.min(firsts, axis=0), np.max(lasts, axis=0)
 
 
 def _fixed_image(

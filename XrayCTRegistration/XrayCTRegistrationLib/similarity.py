@@ -34,6 +34,7 @@ class FixedImage:
 
     view: its geometry. line_integrals: (rows, columns). weights: (rows, columns), 0 where nothing can be believed.
     window_px: radius of the windows of local normalisation. footprint_px: weights where the CT can be expected.
+    behind: (rows, columns) DRR of what stands still while bodies move, added to theirs; None where nothing does.
     """
 
     view: XrayView
@@ -41,6 +42,7 @@ class FixedImage:
     weights: torch.Tensor
     window_px: int
     footprint_px: float
+    behind: torch.Tensor | None = None
     local: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:

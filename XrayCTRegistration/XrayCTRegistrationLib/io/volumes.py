@@ -63,7 +63,7 @@ def read_ct(path: str | Path) -> Volume:
     else:
         image = read_image(path, _REMEDY)
         _check_scalar_3d(image, path.name)
-        volume = Volume(_compact(image, path.name), _placement(path, image))
+        volume = Volume(_compact(image, path.name), placement_of(path, image))
     check_hounsfield(volume, where=path.name)
     tell_of_no_air(volume.array, path.name)
     return volume
@@ -147,7 +147,7 @@ def _matrix(axes: np.ndarray, origin: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _placement(path: Path, image: sitk.Image) -> np.ndarray:
+def placement_of(path: Path, image: sitk.Image) -> np.ndarray:
     """4x4 ijk_to_world of an image of three dimensions, LPS."""
     if nifti.is_nifti(path, image) and (told := nifti.placement(path, image)) is not None:
         return _matrix(told[:, :3], told[:, 3])

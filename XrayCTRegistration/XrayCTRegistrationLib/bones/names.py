@@ -1,0 +1,97 @@
+"""How bones are called: TotalSegmentator's numbers, what a person may write for a name, and names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..errors import InputError
+from .segments import Segment
+
+_VERTEBRAE = [
+    "S1",
+    *(f"L{n}" for n in range(5, 0, -1)),
+    *(f"T{n}" for n in range(12, 0, -1)),
+    *(f"C{n}" for n in range(7, 0, -1)),
+]
+_LIMBS = ("humerus", "scapula", "clavicula", "femur", "hip")
+# The bones of the task `total`, version 2, by their numbers (Wasserthal et al. 2023); a vertebra goes by its short name.
+TOTALSEGMENTATOR: dict[int, str] = {
+    25: "sacrum",
+    **{26 + index: name for index, name in enumerate(_VERTEBRAE)},
+    **{69 + 2 * k + side: f"{limb}_{('left', 'right')[side]}" for k, limb in enumerate(_LIMBS) for side in (0, 1)},
+    91: "skull",
+    **{92 + index: f"rib_left_{index + 1}" for index in range(12)},
+    **{104 + index: f"rib_right_{index + 1}" for index in range(12)},
+    116: "sternum",
+}
+_LISTED = 20  # names in a message
+_PREFIXES = ("vertebrae_", "vertebra_", "vertebrae ", "vertebra ")
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # in a file's name on some system
+
+
+def chosen(segments: Sequence[Segment], wanted: Sequence[str], where: str) -> list[Segment]:
+    """The segments that a person has named, in the order in which they are named, each once.
+
+    wanted: names or numbers, each of which may hold several, divided by commas. Upper and lower case are alike, and a
+    vertebra's name may go with or without "vertebrae_". Raises InputError, beginning with `where`, for a name that no
+    segment bears.
+    """
+    found: list[Segment] = []
+    for name in _divided(segments, wanted):
+        match = _match(segments, name)
+        if match is None:
+            known = [_listed(segment) for segment in segments[:_LISTED]]
+            more = f" and {len(segments) - _LISTED} more" if len(segments) > _LISTED else ""
+            raise InputError(f"{where}: there is no bone {name!r}. There are: {', '.join(known)}{more}.")
+        if match not in found:
+            found.append(match)
+    if not found:
+        raise InputError(f"{where}: no bone is named. Name one, such as {_listed(segments[0])}.")
+    return found
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Names of files, without ending, for the poses of bones: what no system allows becomes an underscore, and no two
+    are the same where upper and lower case are alike."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        stem = _UNSAFE.sub("_", name).strip(" .") or "bone"
+        unique, number = stem, 1
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{stem} ({number})"
+        taken.add(unique.casefold())
+        result.append(unique)
+    return result
+
+
+def _divided(segments: Sequence[Segment], wanted: Sequence[str]) -> list[str]:
+    """One name each: what is a name as it stands keeps its commas."""
+    names: list[str] = []
+    for text in wanted:
+        parts = [text] if _match(segments, text) is not None else text.split(",")
+        names.extend(part.strip() for part in parts if part.strip())
+    return names
+
+
+def _match(segments: Sequence[Segment], name: str) -> Segment | None:
+    """The segment of a name, or of a number where no name is the same."""
+    plain = _plain(name)
+    for segment in segments:
+        if segment.name == name:
+            return segment
+    for segment in segments:
+        if _plain(segment.name) == plain:
+            return segment
+    return next((one for one in segments if plain.isdecimal() and one.number == int(plain)), None)
+
+
+def _plain(name: str) -> str:
+    plain = name.strip().casefold()
+    return next((plain.removeprefix(prefix) for prefix in _PREFIXES if plain.startswith(prefix)), plain)
+
+
+def _listed(segment: Segment) -> str:
+    return segment.name if segment.number is None else f"{segment.name} ({segment.number})"
