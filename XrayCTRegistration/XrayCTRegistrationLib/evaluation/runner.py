@@ -175,12 +175,12 @@ def _tasks(
         raise InputError(f"Several CTs are named {twice[0]}, and the table tells CTs by their names. Rename one.")
     if not paths or cases < 1 or not methods:
         raise InputError("There is nothing to evaluate. Give at least one CT, one case and one method.")
-    for what, names, all_names in (("method", methods, METHODS), ("effect", effects, EFFECTS)):
-        unknown = [name for name in names if name not in all_names]
+    for what, chosen, all_names in (("method", methods, METHODS), ("effect", effects, EFFECTS)):
+        unknown = [name for name in chosen if name not in all_names]
         if unknown:
             raise InputError(f"There is no {what} {unknown[0]!r}. Known are: {', '.join(all_names)}.")
-        if len(set(names)) < len(names):
-            raise InputError(f"The same {what} is named twice in {', '.join(names)}. Name each once.")
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"The same {what} is named twice in {', '.join(chosen)}. Name each once.")
     if seed < 0 or photons < 1:
         raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
     weights = None if weights is None else str(Path(weights).resolve())

@@ -114,7 +114,7 @@ def read_trial_volume(volume: TrialVolume) -> Volume:
         raise InputError(
             f"{where}: 8 bits hold grey values, not Hounsfield units. Export the volume with 16 bits from the CT."
         )
-    array = stored.astype(np.float32) if stored.dtype.kind == "f" else stored.astype(np.int32)
+    array: np.ndarray = stored.astype(np.float32) if stored.dtype.kind == "f" else stored.astype(np.int32)
     if array.min() >= 0:
         array -= _STORED_WATER
         log.info("%s: no value is negative, so %d is taken as water and 0 as air.", where, _STORED_WATER)

@@ -79,11 +79,16 @@ class Dataset(Protocol):
     names: of the images, or image pairs, that have a reference. search: how far the registration may look.
     """
 
-    about: About
-    names: Sequence[str]
-    skipped: Sequence[Skipped]
-    criteria: Sequence[Criterion]
-    search: SearchRange
+    @property
+    def about(self) -> About: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def skipped(self) -> Sequence[Skipped]: ...
+    @property
+    def criteria(self) -> Sequence[Criterion]: ...
+    @property
+    def search(self) -> SearchRange: ...
 
     def case(self, name: str, start: int, seed: int) -> DatasetCase:
         """A start of one of the names; it depends on nothing but the arguments."""

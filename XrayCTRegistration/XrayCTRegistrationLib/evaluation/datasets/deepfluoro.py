@@ -103,7 +103,7 @@ class DeepFluoro:
         radiograph = radiograph_of_pixels(pixels, f"{self._where}, {name}", Polarity.DARK)
         view = self._view.cropped((border, border), (columns - 2 * border, rows - 2 * border))
         off = draws(name, start, seed).standard_normal(6)
-        begin = moved_start(true, points, view, ROTATION_DEG * off[:3], TRANSLATION_MM * off[3:])
+        begin = moved_start(true, points, view, ROTATION_DEG * off[:3], np.array(TRANSLATION_MM) * off[3:])
         return DatasetCase(name, start, ct, (radiograph,), (view,), begin, true, points)
 
     def _check_landmarks(self, name: str, projection: Any, true: Pose, landmarks: Mapping[str, np.ndarray]) -> None:
