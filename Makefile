@@ -8,6 +8,7 @@
 #   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
 #                            (PROTOCOL=robust: the same where CT and X-ray disagree, a row for each way of it)
+#   make address REPOSITORY=https://...     the repository's address, wherever it stands
 #   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint api evaluate bench bench-run screenshots clean
+.PHONY: demo test lint api address evaluate bench bench-run screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -34,6 +35,10 @@ lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+address:
+	@test -n "$(REPOSITORY)" || { echo "Name the repository: make address REPOSITORY=https://github.com/name/SlicerXrayCTRegistration" >&2; exit 2; }
+	$(PYTHON) Resources/address.py "$(REPOSITORY)"
 
 api: $(STAMPS)/cli
 	$(BIN)/python Resources/docs/api.py
