@@ -29,7 +29,7 @@ demo: $(STAMPS)/cli
 	$(BIN)/xrayct demo $(if $(CT),--ct "$(CT)") --seed $(SEED) -o demo-output
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
