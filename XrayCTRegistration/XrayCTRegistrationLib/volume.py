@@ -127,7 +127,7 @@ def prepared_attenuation(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Gener
     array = np.empty(block_counts(body.array.shape, factors[::-1]), np.float32)
     for plane, means in zip(array, planes_of_block_means(body.array, factors[::-1])):
         plane[:] = per_mm(means)
-        yield
+        yield None
     return Volume(array, body._placement_of_blocks(factors))
 
 
