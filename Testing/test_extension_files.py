@@ -37,7 +37,9 @@ def test_every_python_file_of_the_library_is_packaged():
 
 
 def test_every_resource_is_packaged():
-    assert listed("MODULE_PYTHON_RESOURCES") == on_disk("Resources", "*") | on_disk("XrayCTRegistrationLib", "*.json")
+    assert listed("MODULE_PYTHON_RESOURCES") == on_disk("Resources", "*") | on_disk(
+        "XrayCTRegistrationLib", "*.json"
+    ) | {"XrayCTRegistrationLib/py.typed"}
 
 
 def test_the_tests_run_inside_slicer_are_named():
@@ -123,7 +125,7 @@ def imported_at_file_scope(path) -> set[str]:
 
 def test_loading_the_module_imports_no_more_of_the_library_than_its_names():
     """What is imported when 3D Slicer starts slows down its start."""
-    assert imported_at_file_scope(MODULE / "XrayCTRegistration.py") <= {"sys", "typing", "unittest", "slicer"} | {
+    assert imported_at_file_scope(MODULE / "XrayCTRegistration.py") <= {"os", "sys", "typing", "unittest", "slicer"} | {
         "XrayCTRegistrationLib"
     }
     files = library_files_imported_by(MODULE / "XrayCTRegistration.py")

@@ -204,6 +204,16 @@ def test_downsampled_pixels_stand_at_the_mean_of_their_block(view):
     np.testing.assert_array_equal(coarse.source, view.source)
 
 
+def test_bands_of_a_view_are_all_its_rows_once_each_where_they_were(view):
+    columns, rows = view.size_px
+    bands = view.bands(7 * columns + 1)
+    assert [band.size_px for band in bands[:-1]] == [(columns, 7)] * (len(bands) - 1)
+    assert sum(band.size_px[1] for band in bands) == rows
+    for number, band in enumerate(bands):
+        np.testing.assert_allclose(band.pixel_to_world @ [3, 2, 0, 1], view.pixel_to_world @ [3, 7 * number + 2, 0, 1])
+    assert len(view.bands(1)) == rows  # a row at least
+
+
 def test_cropped_pixels_stay_where_they_were_also_beyond_the_detector(view):
     part = view.cropped((-5, 11), (20, 25))
     assert part.size_px == (20, 25)

@@ -187,6 +187,7 @@ def test_a_stack_of_slicers_own_reader_is_split_by_its_files_and_finds_their_geo
     colors = slicer.vtkMRMLColorLogic()
     application = slicer.vtkMRMLApplicationLogic()
     application.SetColorLogic(colors)
+    application.SetModuleLogic("Colors", colors)
     logic.SetMRMLApplicationLogic(application)
     stack = logic.AddArchetypeVolume(str(paths[0]), "case", 0)
     assert stack.GetImageData().GetDimensions()[2] == 2

@@ -70,7 +70,7 @@ def test_a_collimator_leaves_the_middle_and_a_field_of_one_piece():
 
 def test_the_hard_setting_turns_everything_on_but_inversion():
     off = {field.name for field in fields(Realism) if getattr(HARD, field.name) == 0}
-    assert off == {"inversion"}
+    assert off == {"inversion", "opaque", "window"}
 
 
 def test_a_probability_beyond_one_is_an_input_error():

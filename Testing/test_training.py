@@ -21,10 +21,11 @@ from XrayCTRegistrationLib.networks.weights import load_network, network_named
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.realism import CLEAN
 from XrayCTRegistrationLib.threads import torch_on_one_thread
+from XrayCTRegistrationLib.training import trainer
 from XrayCTRegistrationLib.training.anatomy import AnatomyPool, Source, anatomy_of, deformed, varied, with_metal
 from XrayCTRegistrationLib.training.log import StepLog, StepRow, read_log, write_log_plot
 from XrayCTRegistrationLib.training.objective import batch_losses, pose_coordinates
-from XrayCTRegistrationLib.training.samples import pose_pair, sampled_batch, training_view
+from XrayCTRegistrationLib.training.samples import Batch, pose_pair, sampled_batch, training_view
 from XrayCTRegistrationLib.training.trainer import Recipe, train
 
 _INVENTED = Source((), 1.0, xray_voxel_mm=6.0, voxel_mm=12.0, varied=False)
@@ -61,6 +62,18 @@ def test_training_starts_with_no_time_and_changes_nothing(tmp_path):
         untrained = network_named("dual-branch")
     assert torch.equal(_parameters(weights), torch.cat([v.flatten() for v in untrained.state_dict().values()]))
     assert read_log(tmp_path / "log.csv") == []
+
+
+def test_a_batch_in_which_nothing_can_be_compared_leaves_the_weights_finite(tmp_path, monkeypatch):
+    """Occluded and cut X-rays can leave a pair without any ray that counts: one such pair must not end a training."""
+
+    def covered(*arguments) -> Batch:
+        batch = sampled_batch(*arguments)
+        nothing = torch.zeros_like(batch.fixed.weights)
+        return replace(batch, fixed=replace(batch.fixed, weights=nothing, images=nothing))
+
+    monkeypatch.setattr(trainer, "sampled_batch", covered)
+    assert torch.isfinite(_parameters(train(replace(_TINY, steps=2), tmp_path))).all()
 
 
 def test_the_residual_cnn_learns_only_after_its_share_of_the_steps(tmp_path):

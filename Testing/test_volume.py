@@ -212,9 +212,19 @@ def test_attenuation_in_one_pass_is_that_of_the_prepared_ct(matrix, max_voxels):
     assert pauses >= len(volume.array)  # one for every plane: a window stays alive beside a CT of any size
 
 
-def test_one_pass_refuses_what_is_no_ct_before_it_begins():
+def test_one_pass_refuses_what_is_no_ct():
     with pytest.raises(InputError, match="not Hounsfield units"):
-        next(prepared_attenuation(Volume(np.zeros((3, 3, 3), np.int16) + np.arange(3, dtype=np.int16), np.eye(4))))
+        consumed(prepared_attenuation(Volume(np.zeros((3, 3, 3), np.int16) + np.arange(3, dtype=np.int16), np.eye(4))))
+
+
+def test_means_of_a_part_of_the_voxels_are_those_of_a_volume_of_that_part(matrix):
+    ct = Volume(body_in_air(matrix).array.astype(np.float32), matrix)
+    for factors in ((1, 1, 1), (2, 3, 4)):
+        pauses, volume = consumed(ct.downsampled_steps(factors, np.square))
+        expected = Volume(np.square(ct.array), matrix).downsampled(factors)
+        np.testing.assert_allclose(volume.array, expected.array, rtol=1e-6)  # order of float32 sums
+        np.testing.assert_array_equal(volume.ijk_to_world, expected.ijk_to_world)
+        assert pauses == len(volume.array)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.float32, np.float64])

@@ -4,6 +4,7 @@ Nothing here imports a package that does not come with 3D Slicer: such packages 
 The panel and the library are imported when the module is first opened.
 """
 
+import os
 import sys
 import unittest
 from typing import Annotated
@@ -25,9 +26,10 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-_TUTORIAL = "https://github.com/XrayCTRegistration/SlicerXrayCTRegistration/blob/main/Resources/docs/tutorial.md"
+_REPOSITORY = "https://github.com/XrayCTRegistration/SlicerXrayCTRegistration"  # changed by `make address`
 
-# Reloading the module must reload the library too.
+# Reload of the module imports this file anew, but not what it imports, which Python keeps: without this, edits of the
+# library would need a restart. When 3D Slicer starts, there is nothing yet to drop.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "XrayCTRegistrationLib"]:
     del sys.modules[_name]
 
@@ -51,14 +53,23 @@ class XrayCTRegistration(ScriptedLoadableModule):
             "<li>Bring the CT roughly into place, or leave that to the search.</li>"
             "<li>Press <i>Register</i>.</li>"
             "<li>Look at the green edges and at the confidence before you trust the result.</li></ol>"
-            '<p>The <a href="{tutorial}">tutorial</a> goes through it step by step.</p>'
+            '<p>The <a href="{repository}/blob/main/Resources/docs/tutorial.md">tutorial</a> goes through it step by step. '
+            'See more information in <a href="{repository}#readme">module documentation</a>.</p>'
             "<p>Not a medical device.</p>"
-        ).format(tutorial=_TUTORIAL)
+        ).format(repository=_REPOSITORY)
         parent.acknowledgementText = _(
             "<p>If you use this module, please cite it and the paper whose problem and protocol it takes up: M. Chen, "
             "Z. Zhang, S. Gu, Z. Ge, Y. Kong, <i>Fully Differentiable Correlation-Driven 2D/3D Registration for X-ray "
             "to CT Image Fusion</i>, IEEE ISBI 2024.</p>"
         )
+        slicer.app.connect("startupCompleted()", _registerSampleData)
+
+
+def _registerSampleData() -> None:
+    """Add the samples to the Sample Data module. Its own code is imported once all modules are loaded."""
+    from XrayCTRegistrationLib.panel.sample_sources import register_samples
+
+    register_samples(os.path.join(os.path.dirname(__file__), "Resources"))
 
 
 @parameterNodeWrapper

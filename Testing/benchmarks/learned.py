@@ -36,7 +36,7 @@ from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, 
 from XrayCTRegistrationLib.realism import CLEAN, HARD
 from XrayCTRegistrationLib.registration import Settings, problem_of
 from XrayCTRegistrationLib.search.learned import learned_descent
-from XrayCTRegistrationLib.similarity import locally_normalised
+from XrayCTRegistrationLib.similarity import Windows, locally_normalised
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.threads import torch_on_one_thread
 from XrayCTRegistrationLib.training.anatomy import unvaried_anatomy
@@ -71,8 +71,8 @@ class _LocalNcc(_HandMade):
     name = "local NCC"
 
     def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        even = torch.ones_like(images[0, 0])
-        return (locally_normalised(images[:, 0], even, _LOCAL_RADIUS_PX).pixels,)
+        even = Windows.of(torch.ones_like(images[:1, 0]), _LOCAL_RADIUS_PX)
+        return (locally_normalised(images[:, 0], even).pixels,)
 
 
 class _GradientCorrelation(_HandMade):

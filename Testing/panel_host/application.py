@@ -31,6 +31,8 @@ _VOLUME_OPTIONS = {"labelmap": 1, "center": 2, "singleFile": 4, "autoWindowLevel
 class qSlicerApplication(QtWidgets.QApplication):
     """The application around the scene. `folder`: for its settings, cache and temporary files."""
 
+    startupCompleted = QtCore.Signal()  # once all modules are loaded; sent by the tests that need it
+
     def __init__(self, folder: Path) -> None:
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, str(folder))

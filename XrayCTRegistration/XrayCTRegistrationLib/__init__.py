@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.2.0"  # the only place; CITATION.cff repeats it
+
 _HOMES = {
     "InputError": "errors",
     "Pose": "geometry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,9 +14,12 @@ def block_counts(shape: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int,
     return tuple(-(-length // factor) for length, factor in zip(shape, factors))
 
 
-def planes_of_block_means(array: np.ndarray, factors: tuple[int, int, int]) -> Iterator[np.ndarray]:
+def planes_of_block_means(
+    array: np.ndarray, factors: tuple[int, int, int], part: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Iterator[np.ndarray]:
     """The float32 planes (rows, columns) of the means of blocks of factors (slices, rows, columns) voxels.
 
+    part: what is taken of every voxel before, float32 of float32; the voxels themselves unless given.
     Blocks that reach beyond the end are filled up with the array's last plane, row or column. Sums of 16-bit integers
     are exact.
     """
@@ -24,7 +27,8 @@ def planes_of_block_means(array: np.ndarray, factors: tuple[int, int, int]) -> I
     voxels = slices * rows * columns
     exact = array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and voxels <= _EXACT_VOXELS
     for first in range(0, len(array), slices):
-        total = array[first : first + slices].astype(np.int32 if exact else np.float32)
+        slab = array[first : first + slices]
+        total = slab.astype(np.int32 if exact else np.float32) if part is None else part(slab)
         total = _sums_of_runs(total, slices)[0]
         total = _sums_of_runs(_sums_of_runs(total, rows).T, columns).T
         yield np.divide(total, voxels, dtype=np.float32)

@@ -6,21 +6,25 @@ from collections.abc import Generator
 
 import numpy as np
 
-from .hounsfield import BODY_HU, check_range
+from .body_box import body_box_steps
 from .volume import Volume
 
 SEEN_VOXEL_MM = 1.8  # about this; finer voxels do not change edges that are seen at a few hundred pixels
-_SLICES = 4  # that are looked at between two pauses: some milliseconds of a CT of 512 x 512
 
 
 def coarse_steps(ct: Volume, where: str = "The CT", voxel_mm: float = SEEN_VOXEL_MM) -> Generator[float, None, Volume]:
     """The body in a CT (Hounsfield units) with voxels of about voxel_mm: means of blocks, float32.
 
     Yields the progress, 0 to 1, every few milliseconds; returns the volume. where: names the CT in errors. Raises
-    InputError as `check_hounsfield` does, and where everything is air.
+    InputError as `check_hounsfield` does.
     """
-    first, last = yield from _body_box(ct, where)
-    body = ct.cropped(first, last)
+    looking = body_box_steps(ct.array, where)
+    while True:
+        try:
+            yield 0.5 * next(looking)
+        except StopIteration as end:
+            body = ct.cropped(*end.value)
+            break
     factors = body.factors_to(voxel_mm)
     count = -(-body.size[2] // factors[2])
     slices = []
@@ -30,25 +34,6 @@ def coarse_steps(ct: Volume, where: str = "The CT", voxel_mm: float = SEEN_VOXEL
     to_fine = np.diag([*factors, 1.0]).astype(np.float64)
     to_fine[:3, 3] = (np.array(factors) - 1) / 2
     return Volume(np.stack(slices), body.ijk_to_world @ to_fine)
-
-
-def _body_box(ct: Volume, where: str) -> Generator[float, None, tuple[np.ndarray, np.ndarray]]:
-    """First and last voxel (i, j, k) of the box around everything denser than air, the values checked on the way."""
-    low, high = np.inf, -np.inf
-    count = ct.array.shape[0]
-    dense_slices = np.zeros(count, bool)
-    dense_plane = np.zeros(ct.array.shape[1:], bool)
-    for k in range(0, count, _SLICES):
-        slab = ct.array[k : k + _SLICES]
-        low, high = np.minimum(low, slab.min()), np.maximum(high, slab.max())  # which pass NaN on
-        dense = slab > BODY_HU
-        dense_slices[k : k + _SLICES] = dense.any(axis=(1, 2))
-        dense_plane |= dense.any(axis=0)
-        yield 0.5 * k / count
-    check_range(float(low), float(high), where)
-    along = (dense_plane.any(axis=0), dense_plane.any(axis=1), dense_slices)
-    ends = [np.flatnonzero(axis)[[0, -1]] for axis in along]
-    return np.array([end[0] for end in ends]), np.array([end[1] for end in ends])
 
 
 def _block_mean(slab: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:

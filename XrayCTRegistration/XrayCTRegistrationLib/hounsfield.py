@@ -55,9 +55,13 @@ def check_range(low: float, high: float, where: str = "The CT") -> None:
 
 def check_values(array: np.ndarray, where: str = "The CT") -> None:
     """As `check_range`, of an array (slices, rows, columns), and by how its values are distributed."""
-    low, high = float(array.min()), float(array.max())
+    check_values_within(array, float(array.min()), float(array.max()), where)
+
+
+def check_values_within(array: np.ndarray, low: float, high: float, where: str = "The CT") -> None:
+    """As `check_values`, where the least and the largest value are known already."""
     if not (np.isfinite(low) and np.isfinite(high)):
-        count = sum(np.count_nonzero(~np.isfinite(plane)) for plane in array)
+        count = int(sum(np.count_nonzero(~np.isfinite(plane)) for plane in array))
         raise InputError(
             f"{where}: {_counted(count, array.size)} of the CT are not finite (NaN or infinite). Set them to "
             f"{AIR_HU:g} (air), or export it again."

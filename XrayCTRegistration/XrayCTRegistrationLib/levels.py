@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .errors import InputError
+from .fixed_images import fixed_image_steps, footprint
 from .geometry import Pose, XrayView
 from .projector import Projector, projector_for
 from .similarity import SCALES, Comparison, FixedImage, compare, gauss_newton
@@ -18,11 +18,10 @@ from .weights import Extent, ray_weights, shadow
 from .xray import Polarity, XrayImage
 
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
-# Radius of the windows of local normalisation, the larger of both: the grain of noise and of resampling is a matter of
-# pixels, what a bone's edge stands out against one of millimetres.
-_WINDOW_PX, _WINDOW_MM = 8, 12.0
 RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
 _PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
+
+_Part = Callable[[np.ndarray], np.ndarray]  # of the CT's attenuation per mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +64,9 @@ class Level:
         return images, self._rays(images, matrices, view)
 
     def _beside(self, poses: Sequence[Pose], fixed: FixedImage) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `drawn`, for an X-ray, with what stands still behind the bodies."""
+        """As `drawn`, with what stands still behind the bodies."""
         images, rays = self.drawn(poses, fixed.view)
-        return (images if fixed.behind is None else images + fixed.behind), rays
+        return images + fixed.behind, rays
 
     def similarity(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> np.ndarray:
         """(B,) similarities of poses, means over the views."""
@@ -76,7 +75,8 @@ class Level:
     def linearised(
         self, poses: Sequence[Pose], center: np.ndarray, scale: float = SCALES[-1]
     ) -> Generator[None, None, Linearised]:
-        """The bodies at a pose each, with pauses; twists as in `Pose.moved` about center, (3,) or one each (bodies, 3)."""
+        """The bodies at a pose each, with pauses; twists as in `Pose.moved` about center, (3,) or one each
+        (bodies, 3)."""
         matrices = [torch.from_numpy(pose.matrix.copy())[None] for pose in poses]
         centers = torch.from_numpy(np.broadcast_to(center, (len(poses), 3)).copy())
         views = len(self.fixed)
@@ -84,7 +84,7 @@ class Level:
         matrix, way = np.zeros((6 * len(poses), 6 * len(poses))), np.zeros(6 * len(poses))
         for fixed in self.fixed:
             images, jacobians = [], []
-            for part in _bands_of(fixed.view):
+            for part in fixed.view.bands(_PIXELS_AT_ONCE):
                 drawn = [
                     body.images_with_jacobian(one, part, about)
                     for body, one, about in zip(self.bodies, matrices, centers, strict=True)
@@ -92,8 +92,7 @@ class Level:
                 images.append(sum(image[0] for image, _ in drawn))
                 jacobians.append(torch.cat([jacobian[0] for _, jacobian in drawn]))
                 yield
-            image, jacobian = torch.cat(images), torch.cat(jacobians, dim=1)
-            image = image if fixed.behind is None else image + fixed.behind
+            image, jacobian = torch.cat(images) + fixed.behind, torch.cat(jacobians, dim=1)
             found = compare(fixed, image[None], self._rays(image[None], matrices[0], fixed.view), scale)
             system = gauss_newton(found, fixed, image, jacobian)
             similarity += float(found.similarity) / views
@@ -112,6 +111,9 @@ class Level:
         return torch.ones_like(images[:1])
 
 
+LevelSteps = Generator[None, None, Level]  # with pauses for a window
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """What is to be registered.
@@ -119,7 +121,8 @@ class Problem:
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
     isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. device: see
     `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in
-    other polarities, where nobody told them.
+    other polarities, where nobody told them. projectors: of the CT, coarsened, that were made already; problems that
+    are made from one another share them.
     """
 
     attenuation: Volume
@@ -131,7 +134,7 @@ class Problem:
     device: str = "cpu"
     polarities: tuple[Polarity, ...] = ()
     otherwise: tuple[Problem, ...] = ()
-    _projectors: dict[tuple[object, ...], Projector] = field(default_factory=dict, init=False, repr=False)
+    projectors: dict[tuple[object, ...], Projector] = field(default_factory=dict, repr=False)
 
     def center(self, pose: Pose) -> np.ndarray:
         """Where the CT's isocentre stands under a pose."""
@@ -156,116 +159,35 @@ class Problem:
         return float(np.max(extents))
 
     def level(
-        self,
-        pose: Pose,
-        pixel_mm: float,
-        voxel_mm: float | None = None,
-        margin_mm: float = _MARGIN_MM,
-    ) -> Level:
+        self, pose: Pose, pixel_mm: float, voxel_mm: float | None = None, margin_mm: float = _MARGIN_MM
+    ) -> LevelSteps:
         """The resolution with pixels of about pixel_mm, and voxels of about voxel_mm, pixel_mm unless given.
 
         The X-rays are cropped to the CT's footprint under the pose with a margin; both lengths at the isocentre.
         """
-        factors = self.attenuation.factors_to(voxel_mm or pixel_mm)
-        bodies = (self._projector(_whole, factors),)
-        fixed = self.fixed_images([(self.attenuation, pose)], pixel_mm, margin_mm, bodies[0].device)
-        return Level(bodies, fixed, self.extent, pixel_mm)
+        return (yield from self._level_steps((None,), pose, pixel_mm, voxel_mm or pixel_mm, margin_mm))
 
-    def level_of_bones(self, pose: Pose, pixel_mm: float) -> Level:
+    def level_of_bones(self, pose: Pose, pixel_mm: float) -> LevelSteps:
         """As `level`, of two bodies: the bones, then all that is soft."""
-        factors = self.attenuation.factors_to(pixel_mm)
-        bodies = (self._projector(bones_of, factors), self._projector(soft_tissue_of, factors))
-        fixed = self.fixed_images([(self.attenuation, pose)], pixel_mm, _MARGIN_MM, bodies[0].device)
-        return Level(bodies, fixed, self.extent, pixel_mm)
+        return (yield from self._level_steps((bones_of, soft_tissue_of), pose, pixel_mm, pixel_mm, _MARGIN_MM))
 
-    def fixed_images(
-        self, placed: Sequence[tuple[Volume, Pose]], pixel_mm: float, margin_mm: float, device: torch.device
-    ) -> tuple[FixedImage, ...]:
-        """The X-rays with pixels of about pixel_mm, cropped to the footprints of volumes at poses, with a margin."""
-        fixed = []
+    def _level_steps(
+        self, parts: Sequence[_Part | None], pose: Pose, pixel_mm: float, voxel_mm: float, margin_mm: float
+    ) -> LevelSteps:
+        """Of bodies that are parts of the CT each, all of it where the part is None."""
+        factors, bodies = self.attenuation.factors_to(voxel_mm), []
+        for part in parts:
+            bodies.append((yield from self._projector_steps(part, factors)))
+        fixed, center, device = [], self.center(pose), bodies[0].device
         for image, view in zip(self.images, self.views):
-            native = view.millimetres_per_pixel_at(self.center(placed[0][1]))
-            columns, rows = (max(1, round(pixel_mm / size)) for size in native)
-            coarse = view.downsampled(columns, rows)
-            window = _footprints(placed, coarse, margin_mm / (native * (columns, rows)))
-            expected = _footprints(placed, coarse)
-            window_px = max(_WINDOW_PX, round(_WINDOW_MM / float(max(native * (columns, rows)))))
-            fixed.append(_fixed_image(image, coarse, (columns, rows), window, expected, window_px, device))
-        return tuple(fixed)
+            steps = fixed_image_steps(image, view, [(self.attenuation, pose)], center, pixel_mm, margin_mm, device)
+            fixed.append((yield from steps))
+        return Level(tuple(bodies), tuple(fixed), self.extent, pixel_mm)
 
-    def _projector(self, part: Callable[[Volume], Volume], factors: tuple[int, int, int]) -> Projector:
-        if (part, factors) not in self._projectors:
-            volume = part(self.attenuation).downsampled(factors)
-            self._projectors[part, factors] = projector_for(volume, self.device)
-        return self._projectors[part, factors]
-
-
-def _whole(attenuation: Volume) -> Volume:
-    return attenuation
-
-
-def footprint(
-    volume: Volume, pose: Pose, view: XrayView, margin_px: np.ndarray | float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last pixel (column, row) of the part of a view that the posed volume can shadow, with a margin.
-
-    Raises InputError when there is none.
-    """
-    edge = np.array(view.size_px) - 1
-    pixels, depths = view.project_points(pose.apply(volume.corners()))
-    if (depths <= 0).all():
-        raise InputError(
-            "The CT lies behind the X-ray source. Check the initial pose, and the sign of a calibrated world_to_pixel "
-            "(points before the source must have positive depth)."
-        )
-    if (depths <= 0).any():
-        return np.zeros(2, int), edge
-    first = np.maximum(np.floor(pixels.min(axis=0) - margin_px), 0).astype(int)
-    last = np.minimum(np.ceil(pixels.max(axis=0) + margin_px), edge).astype(int)
-    if (first > last).any():
-        raise InputError(
-            "The CT lies wholly outside the X-ray view. Check the geometry's isocentre and the initial pose, "
-            "or start from the centre."
-        )
-    return first, last
-
-
-def _footprints(
-    placed: Sequence[tuple[Volume, Pose]], view: XrayView, margin_px: np.ndarray | float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """As `footprint`, of all volumes at their poses together."""
-    firsts, lasts = zip(*(footprint(volume, pose, view, margin_px) for volume, pose in placed))
-    return np.min(firsts, axis=0), np.max(lasts, axis=0)
-
-
-def _fixed_image(
-    image: XrayImage,
-    coarse: XrayView,
-    factors: tuple[int, int],
-    window: tuple[np.ndarray, np.ndarray],
-    expected: tuple[np.ndarray, np.ndarray],
-    window_px: int,
-    device: torch.device,
-) -> FixedImage:
-    """Weighted block means of the pixels of a window, first to last, of a coarsened view; the CT is expected within
-    another."""
-    (columns, rows), (c0, r0), (c1, r1) = factors, window[0], window[1] + 1
-    part = (slice(r0 * rows, r1 * rows), slice(c0 * columns, c1 * columns))
-    shape = (r1 - r0, rows, c1 - c0, columns)
-    weights = image.mask[part].reshape(shape).astype(np.float32)
-    values = image.line_integrals[part].reshape(shape).astype(np.float32)
-    share = weights.mean(axis=(1, 3))
-    means = (values * weights).mean(axis=(1, 3)) / np.maximum(share, 1e-6)
-    if share.sum() < 1:
-        raise InputError("The mask leaves nothing of the X-ray where the CT is. Widen or drop the mask.")
-    view = coarse.cropped((int(c0), int(r0)), (int(c1 - c0), int(r1 - r0)))
-    (e0, f0), (e1, f1) = expected[0] - (c0, r0), expected[1] + 1 - (c0, r0)
-    means, share = (torch.from_numpy(array).to(device) for array in (means, share))
-    return FixedImage(view, means, share, window_px, float(share[f0:f1, e0:e1].sum()))
-
-
-def _bands_of(view: XrayView) -> list[XrayView]:
-    """The view cut into bands of whole rows, each short to render."""
-    columns, rows = view.size_px
-    height = max(1, _PIXELS_AT_ONCE // columns)
-    return [view.cropped((0, first), (columns, min(height, rows - first))) for first in range(0, rows, height)]
+    def _projector_steps(self, part: _Part | None, factors: tuple[int, int, int]) -> Generator[None, None, Projector]:
+        key = (self.attenuation, self.device, part, factors)
+        if key not in self.projectors:
+            volume = yield from self.attenuation.downsampled_steps(factors, part)
+            self.projectors[key] = projector_for(volume, self.device)
+            yield
+        return self.projectors[key]

@@ -16,7 +16,7 @@ from .levels import Problem
 from .overlay import edge_view, overlay_projector
 from .projector import Projector
 from .registration import Settings, problem_steps, similarity_at
-from .state import Steps, finished
+from .state import Result, Steps, finished
 from .threads import torch_on_one_thread
 from .volume import Volume
 from .xray import Polarity, Radiograph
@@ -87,8 +87,8 @@ class Preview:
         """As `similarity`, with pauses. Those of another pose may be left half done: what they prepared is used."""
         try:
             yield from self._prepare(pose)
-            with torch_on_one_thread():
-                level = self._problem.level(pose, self._problem.extent_mm(pose) / _SIMILARITY_PIXELS)
+            pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
+            level = yield from _on_one_thread(self._problem.level(pose, pixel_mm))
             similarities = []
             for fixed in level.fixed:
                 yield
@@ -107,12 +107,19 @@ class Preview:
                 self._ct.volume, self._radiographs, self.views, pose, self._settings, self._masks
             )
         try:
-            while True:
-                with torch_on_one_thread():
-                    next(self._preparing)
-                yield
-        except StopIteration as end:
-            self._problem, self.polarities = end.value, end.value.polarities
+            self._problem = yield from _on_one_thread(self._preparing)
+            self.polarities = self._problem.polarities
         except InputError:
             self._preparing = None  # from another pose it may succeed
             raise
+
+
+def _on_one_thread(steps: Generator[object, None, Result]) -> Generator[None, None, Result]:
+    """Steps with torch on one thread in each, but not in the pauses; left half done, they may be gone on with."""
+    while True:
+        try:
+            with torch_on_one_thread():
+                next(steps)
+        except StopIteration as end:
+            return end.value
+        yield

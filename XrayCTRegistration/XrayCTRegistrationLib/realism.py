@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from .errors import InputError
+from .evaluation.exposures import OPAQUE, rectangle, rods
 from .simulation import detector_counts
 
 _METAL_PER_MM = 0.34  # titanium at 60 keV, NIST XCOM
 _FIELD_MM = 140.0  # what the seed's detector sees at the isocentre
+_RECOGNISED, _RIM_SHARE = 0.5, 0.01  # of opaque things: how many are masked, and with how much about them
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Realism:
     """Probability of each effect in an image, 0 to 1. occluded: share of the image that `occlusion` covers, on average.
 
     inversion: registration turns an X-ray the right way round before it compares, so that this is off unless wanted.
+    opaque: rods and a rectangle that let nothing through, over 2 to 20 % of the image; in half of the images where they
+    are, they are masked, as registration masks what it recognises. window: clipped at percentiles that somebody chose.
     """
 
     tools: float = 0.2
@@ -36,6 +40,8 @@ class Realism:
     occlusion: float = 0.15
     occluded: float = 0.15
     collimation: float = 0.15
+    opaque: float = 0.0
+    window: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -44,17 +50,28 @@ class Realism:
 
 
 CLEAN = Realism(**dict.fromkeys([field.name for field in fields(Realism)], 0.0))
-HARD = Realism(**dict.fromkeys([f.name for f in fields(Realism)], 1.0) | {"inversion": 0.0, "occluded": 0.2})
+HARD = Realism(
+    **dict.fromkeys([field.name for field in fields(Realism)], 1.0)
+    | {"inversion": 0.0, "occluded": 0.2, "opaque": 0.0, "window": 0.0}
+)
+ROBUST = Realism(
+    hardening=0.4, scatter=0.5, noise=0.7, occlusion=0.25, occluded=0.2, collimation=0.4, opaque=0.35, window=0.25
+)
 
 
 def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism = HARD) -> tuple[np.ndarray, np.ndarray]:
     """Line integrals (rows, columns) as an imaging chain would leave them, and weights (rows, columns), 0 or 1.
 
-    The result is float32 in an unknown scale, bone bright; the weights are 0 where the collimator shadows the detector.
-    Tools and occlusions stay in: nobody masks them in an operating room.
+    The result is float32 in an unknown scale, bone bright; the weights are 0 where the collimator shadows the detector,
+    and on some opaque things. Tools and occlusions stay in: nobody masks them in an operating room.
     """
     size = float(max(integrals.shape))
-    image = integrals.astype(np.float64)
+    image, weights = integrals.astype(np.float64), np.ones(integrals.shape)
+    if realism.opaque and rng.random() < realism.opaque:
+        hidden = opaque(integrals.shape, rng)
+        image = np.where(hidden, OPAQUE, image)
+        if rng.random() < _RECOGNISED:
+            weights[binary_dilation(hidden, iterations=max(1, round(_RIM_SHARE * size)))] = 0
     if rng.random() < realism.tools:
         image = image + tools(integrals.shape, rng)
     if rng.random() < realism.hardening:
@@ -73,13 +90,14 @@ def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism =
         image = image ** rng.uniform(0.7, 1.3)
     if rng.random() < realism.curve:
         image = image + rng.uniform(-0.12, 0.12) * np.sin(2 * np.pi * image)
+    if realism.window and rng.random() < realism.window:
+        image = np.clip(image, *np.percentile(image, (rng.uniform(0.5, 5.0), rng.uniform(95.0, 99.5))))
     if rng.random() < realism.inversion:
         image = 1 - image
     if rng.random() < realism.occlusion:
         image = occluded(image, rng, realism.occluded)
-    weights = np.ones_like(image)
     if rng.random() < realism.collimation:
-        weights = collimator(image.shape, rng)
+        weights = weights * collimator(image.shape, rng)
     return image.astype(np.float32), weights.astype(np.float32)
 
 
@@ -110,6 +128,17 @@ def tools(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         squared = (r - t * along[0]) ** 2 + (c - t * along[1]) ** 2
         total += 2 * np.sqrt(np.maximum(radius**2 - squared, 0)) * _FIELD_MM * _METAL_PER_MM
     return total
+
+
+def opaque(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Where (rows, columns), True, rods and a rectangle let nothing through: one of the two, or both."""
+    kind = rng.integers(3)
+    hidden = np.zeros(shape, bool)
+    if kind != 0:
+        hidden |= rectangle(shape, rng, rng.uniform(0.03, 0.16))
+    if kind != 1:
+        hidden |= rods(shape, rng, int(rng.integers(1, 5)), rng.uniform(0.02, 0.08))
+    return hidden
 
 
 def occluded(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:

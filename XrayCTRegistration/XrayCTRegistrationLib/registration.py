@@ -19,8 +19,9 @@ import numpy as np
 
 from .confidence import Confidence, Evidence, confidence, evidence_of
 from .errors import InputError
+from .fixed_images import footprint
 from .geometry import Pose, XrayView, common_isocenter
-from .levels import Level, Problem, footprint
+from .levels import Level, LevelSteps, Problem
 from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import Descended, descend, descend_in_depth, descend_through
@@ -31,7 +32,7 @@ from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared_attenuation
 from .weights import Extent
-from .xray import Polarity, Radiograph, xray_image
+from .xray import Polarity, Radiograph, xray_image_steps
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
 _FINEST_ITERATIONS, _COARSE_ITERATIONS = 20, 25
@@ -178,18 +179,21 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     pose = outcome.pose
     for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
         pixel_mm = problem.extent_mm(pose) / pixels
-        steps = descend_through(
-            problem.level(pose, pixel_mm, 1.5 * pixel_mm), pose, problem.center(pose), _COARSE_ITERATIONS
-        )
+        level = yield from shown(problem.level(pose, pixel_mm, 1.5 * pixel_mm), _refining(0.0, pose))
+        steps = descend_through(level, pose, problem.center(pose), _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
-    steps = descend_in_depth(_finest(problem, pose), pose, problem.center(pose), _FINEST_ITERATIONS)
+    level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
+    steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
-    apart = problem.level_of_bones(pose, _finest_mm(problem, pose))
-    steps = settled(apart, pose, problem.center(pose))
-    end = yield from shown(steps, RegistrationState("gradient", 0.8, pose, -1.0))
+    apart = yield from shown(problem.level_of_bones(pose, _finest_mm(problem, pose)), _refining(0.8, pose))
+    end = yield from shown(settled(apart, pose, problem.center(pose)), _refining(0.8, pose))
     outcome.strayed = not settings.span.holds(*problem.motion(end.pose))
     if not outcome.strayed:
         outcome.pose, outcome.covariance = end.pose, end.covariance
+
+
+def _refining(progress: float, pose: Pose) -> RegistrationState:
+    return RegistrationState("gradient", progress, pose, -1.0)
 
 
 _Stage = Callable[[Problem, _Outcome, Settings], Steps[Problem | None]]
@@ -253,7 +257,8 @@ def problem_steps(
         if polarity is None:
             read.append((yield from readings(problem, index, radiograph, mask)))
         else:
-            read.append([Reading(polarity, xray_image(radiograph, polarity, mask))])
+            image = yield from shown(xray_image_steps(radiograph, polarity, mask), state)
+            read.append([Reading(polarity, image)])
     likeliest, *others = together(read)
     return replace(_read_as(problem, likeliest), otherwise=tuple(_read_as(problem, other) for other in others))
 
@@ -263,7 +268,7 @@ def _read_as(problem: Problem, readings: Sequence[Reading]) -> Problem:
     return replace(problem, images=images, polarities=polarities)
 
 
-def _finest(problem: Problem, pose: Pose) -> Level:
+def _finest(problem: Problem, pose: Pose) -> LevelSteps:
     """The level that the result is made and judged at."""
     return problem.level(pose, _finest_mm(problem, pose))
 
@@ -273,15 +278,17 @@ def _finest_mm(problem: Problem, pose: Pose) -> float:
 
 
 def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
-    similarity_before = similarity_at(_finest(problem, problem.start), problem.start)
-    end = yield from _measured(problem, outcome.pose)
+    state = RegistrationState("report", 0.0, outcome.pose, -1.0)
+    level = yield from shown(_finest(problem, problem.start), state)
+    similarity_before = similarity_at(level, problem.start)
+    yield state
+    level, end = yield from _measured(problem, outcome.pose)
     kept_start = end.similarity < similarity_before - _WORSE
     if kept_start:
         outcome.pose, outcome.covariance, outcome.runner_up_gap = problem.start, None, math.nan
-        end = yield from _measured(problem, outcome.pose)
+        level, end = yield from _measured(problem, outcome.pose)
     covariance = end.covariance if outcome.covariance is None else outcome.covariance
-    comparisons = _finest(problem, outcome.pose).compare([outcome.pose])
-    evidence = evidence_of(comparisons, covariance, outcome.runner_up_gap)
+    evidence = evidence_of(level.compare([outcome.pose]), covariance, outcome.runner_up_gap)
     moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,
@@ -298,10 +305,11 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
     )
 
 
-def _measured(problem: Problem, pose: Pose) -> Steps[Descended]:
-    """A pose linearised at the last resolution, unmoved."""
-    measuring = descend(_finest(problem, pose), pose, problem.center(pose), iterations=0)
-    return (yield from reported(measuring, "report", 0.5, pose))
+def _measured(problem: Problem, pose: Pose) -> Steps[tuple[Level, Descended]]:
+    """The last resolution about a pose, and the pose linearised there, unmoved."""
+    level = yield from shown(_finest(problem, pose), RegistrationState("report", 0.5, pose, -1.0))
+    measuring = descend(level, pose, problem.center(pose), iterations=0)
+    return level, (yield from reported(measuring, "report", 0.5, pose))
 
 
 def similarity_at(level: Level, pose: Pose) -> float:

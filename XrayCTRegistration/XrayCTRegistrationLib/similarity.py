@@ -13,7 +13,7 @@ taken a second time without such pixels, so that they do not spoil their neighbo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -34,7 +34,7 @@ class FixedImage:
 
     view: its geometry. line_integrals: (rows, columns). weights: (rows, columns), 0 where nothing can be believed.
     window_px: radius of the windows of local normalisation. footprint_px: weights where the CT can be expected.
-    behind: (rows, columns) DRR of what stands still while bodies move, added to theirs; None where nothing does.
+    behind: (rows, columns) DRR of what stands still behind bodies that move, 0 where nothing does.
     """
 
     view: XrayView
@@ -42,12 +42,32 @@ class FixedImage:
     weights: torch.Tensor
     window_px: int
     footprint_px: float
-    behind: torch.Tensor | None = None
-    local: torch.Tensor = field(init=False)
+    behind: torch.Tensor | float = 0.0
 
-    def __post_init__(self) -> None:
-        local = locally_normalised(self.line_integrals[None], self.weights[None], self.window_px).pixels
-        object.__setattr__(self, "local", local)
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The square windows about each pixel, with weights (B, rows, columns) of the pixels. `of` makes them."""
+
+    weights: torch.Tensor
+    radius_px: int
+    _believed: torch.Tensor  # the weights, nowhere zero
+    _share: torch.Tensor  # means over the windows of these
+    _total: torch.Tensor  # (B, 1, 1) sums of the weights
+
+    @classmethod
+    def of(cls, weights: torch.Tensor, radius_px: int) -> Windows:
+        believed = weights + 1e-6
+        total = weights.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
+        return cls(weights, radius_px, believed, window_mean(believed, radius_px), total)
+
+    def mean(self, images: torch.Tensor) -> torch.Tensor:
+        """Weighted means (B, rows, columns) over the windows."""
+        return window_mean(images * self._believed, self.radius_px) / self._share
+
+    def mean_of_all(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 1) weighted means of whole images (B, rows, columns)."""
+        return (images * self.weights).sum(dim=(-2, -1), keepdim=True) / self._total
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +81,8 @@ class Local:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A Gauss-Newton system in n parameters, over the squares of the explained structure, so that levels and views
-    weigh alike: matrix (n, n) and way up (n,), float64. noise: the residuals' variance in these units, if they were
-    independent."""
+    """A Gauss-Newton system in n parameters, in units of the similarity: the way (n,) is its slope, matrix (n, n) how
+    it curves, float64. noise: the residuals' variance in these units, if they were independent."""
 
     matrix: torch.Tensor
     way: torch.Tensor
@@ -76,7 +95,7 @@ class Comparison:
 
     similarity: (B,) at most 1. compared: (B,) how much counted, as a share of the CT's footprint, at most 1.
     fixed, moving, contrast: what was compared, see above. residuals, weights: (B, rows, columns) of the normalised
-    images; fitting: the weights times those of outliers.
+    images; fitting: the weights times those of outliers. unit: (B,) half squares of residuals that cost 1 in similarity.
     """
 
     similarity: torch.Tensor
@@ -87,22 +106,24 @@ class Comparison:
     residuals: torch.Tensor
     weights: torch.Tensor
     fitting: torch.Tensor
+    unit: torch.Tensor
 
 
 def compare(fixed: FixedImage, images: torch.Tensor, rays: torch.Tensor, scale: float = SCALES[-1]) -> Comparison:
     """DRRs (B, rows, columns) beside the X-ray. rays: weights (B or 1, rows, columns) of their rays, see `weights`."""
     weights = seen = fixed.weights * rays
     for _ in range(_NORMALISATIONS):
-        target = locally_normalised(fixed.line_integrals[None], seen, fixed.window_px).pixels
-        moving = locally_normalised(images, seen, fixed.window_px)
+        windows = Windows.of(seen, fixed.window_px)
+        target = locally_normalised(fixed.line_integrals[None], windows).pixels
+        moving = locally_normalised(images, windows)
         contrast, residuals, inlying = _fitted(target, moving.pixels, weights, scale)
         seen = weights * inlying
     lost = weights * (1 - inlying)
-    blank = weights * (1 - welsch(target, scale))
+    blank = (weights * (1 - welsch(target, scale))).sum(dim=(-2, -1)).clamp_min(1e-6)
     compared = (weights.sum(dim=(-2, -1)) / max(fixed.footprint_px, 1.0)).clamp_max(1)
-    similarity = 1 - lost.sum(dim=(-2, -1)) / blank.sum(dim=(-2, -1)).clamp_min(1e-6)
+    similarity = 1 - lost.sum(dim=(-2, -1)) / blank
     similarity = similarity - (1 - compared / _LEAST_COMPARED).clamp_min(0)
-    return Comparison(similarity, compared, target, moving, contrast, residuals, weights, seen)
+    return Comparison(similarity, compared, target, moving, contrast, residuals, weights, seen, scale**2 * blank)
 
 
 def _fitted(
@@ -125,9 +146,10 @@ def gauss_newton(found: Comparison, fixed: FixedImage, image: torch.Tensor, jaco
     """The system of half the weighted squared residuals of one DRR (rows, columns) in the n parameters of its jacobian
     (n, rows, columns), the contrast fitted along."""
     moving, weights = found.moving, found.fitting
-    mean_slope = _local_mean(jacobian, weights, fixed.window_px)
-    centered = image - _weighted_mean(image[None], weights)[0]
-    variance_slope = _local_mean(jacobian * centered, weights, fixed.window_px) - moving.mean * mean_slope
+    windows = Windows.of(weights, fixed.window_px)
+    mean_slope = windows.mean(jacobian)
+    centered = image - windows.mean_of_all(image[None])[0]
+    variance_slope = windows.mean(jacobian * centered) - moving.mean * mean_slope
     slopes = (jacobian - mean_slope) / moving.deviation - moving.pixels * variance_slope / moving.deviation**2
     slopes = (found.contrast * slopes).flatten(1).double()
     weights, pixels, residuals = (part.flatten().double() for part in (weights, moving.pixels, found.residuals))
@@ -136,26 +158,16 @@ def gauss_newton(found: Comparison, fixed: FixedImage, image: torch.Tensor, jaco
     along = weighted @ pixels
     matrix = weighted @ slopes.T - torch.outer(along, along) / structure
     way = weighted @ residuals - along * (weights * pixels * residuals).sum() / structure
-    noise = (weights * residuals.square()).sum() / weights.sum().clamp_min(1e-9) / structure
-    return System(matrix / structure, way / structure, float(noise))
+    variance = (weights * residuals.square()).sum() / weights.sum().clamp_min(1e-9)
+    unit = float(found.unit)
+    return System(matrix / unit, way / unit, float(variance) / unit)
 
 
-def locally_normalised(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> Local:
+def locally_normalised(images: torch.Tensor, windows: Windows) -> Local:
     """Images (B, rows, columns) minus their windows' means, over their windows' deviations, 0 where nothing counts."""
-    images = images - _weighted_mean(images, weights)  # keeps the variance below from cancelling
-    mean = _local_mean(images, weights, window_px)
-    variance = (_local_mean(images**2, weights, window_px) - mean**2).clamp_min(0)
-    floor = _FLOOR**2 * _weighted_mean(variance, weights) + 1e-12
+    images = images - windows.mean_of_all(images)  # keeps the variance below from cancelling
+    mean = windows.mean(images)
+    variance = (windows.mean(images**2) - mean**2).clamp_min(0)
+    floor = _FLOOR**2 * windows.mean_of_all(variance) + 1e-12
     deviation = (variance + floor).sqrt()
     return Local((images - mean) / deviation, mean, deviation)
-
-
-def _local_mean(images: torch.Tensor, weights: torch.Tensor, window_px: int) -> torch.Tensor:
-    """Weighted means (B, rows, columns) over the square windows about each pixel."""
-    weights = weights + 1e-6
-    return window_mean(images * weights, window_px) / window_mean(weights, window_px)
-
-
-def _weighted_mean(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """(B, 1, 1) means of images (B, rows, columns)."""
-    return (images * weights).sum(dim=(-2, -1), keepdim=True) / weights.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)

@@ -29,8 +29,10 @@ Steps = Generator[RegistrationState, None, Result]
 class Scored(Protocol):
     """A pose with its similarity."""
 
-    pose: Pose
-    similarity: float
+    @property
+    def pose(self) -> Pose: ...
+    @property
+    def similarity(self) -> float: ...
 
 
 ScoredType = TypeVar("ScoredType", bound=Scored)
@@ -60,7 +62,7 @@ def shown(steps: Generator[object, None, Result], state: RegistrationState) -> S
         yield state
 
 
-def finished(steps: Steps[Result]) -> Result:
+def finished(steps: Generator[object, None, Result]) -> Result:
     """Run a stage to its end and return its result."""
     while True:
         try:

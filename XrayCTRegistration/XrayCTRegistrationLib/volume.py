@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from .block_means import block_counts, planes_of_block_means
+from .body_box import body_box_steps
 from .errors import InputError
-from .hounsfield import BODY_HU, check_values
+from .hounsfield import check_values
+from .state import finished
 
 WATER_ATTENUATION_PER_MM = 0.0206  # at 60 keV, NIST XCOM: 0.2059 cm2/g
 _MAX_VOXELS = 20_000_000  # a little more than 256^3
@@ -76,11 +78,18 @@ class Volume:
 
     def downsampled(self, factors: tuple[int, int, int]) -> Volume:
         """Means of blocks of factors (i, j, k) voxels, float32; incomplete blocks at the end are filled with edges."""
-        if tuple(factors) == (1, 1, 1):
+        return finished(self.downsampled_steps(factors))
+
+    def downsampled_steps(
+        self, factors: tuple[int, int, int], part: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> Generator[None, None, Volume]:
+        """As `downsampled`, with pauses. part: what is taken of every voxel of a float32 volume before."""
+        if tuple(factors) == (1, 1, 1) and part is None:
             return Volume(np.asarray(self.array, dtype=np.float32), self.ijk_to_world)
         array = np.empty(block_counts(self.array.shape, factors[::-1]), np.float32)
-        for plane, means in zip(array, planes_of_block_means(self.array, factors[::-1])):
+        for plane, means in zip(array, planes_of_block_means(self.array, factors[::-1], part)):
             plane[:] = means
+            yield
         return Volume(array, self._placement_of_blocks(factors))
 
     def _placement_of_blocks(self, factors: tuple[int, int, int]) -> np.ndarray:
@@ -105,33 +114,29 @@ def prepared(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
 
     Returns Hounsfield units; says in the log what was changed. Raises InputError as `check_hounsfield` does.
     """
-    check_hounsfield(volume)
     return coarsened(cropped_to_body(volume), max_voxels)
 
 
-def prepared_attenuation(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Generator[None, None, Volume]:
+def prepared_attenuation(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Generator[object, None, Volume]:
     """As `attenuation(prepared(volume))`, plane by plane: yields after every few milliseconds, returns the volume.
 
     Of a large CT nothing but the result is held beside it.
     """
-    check_hounsfield(volume)
-    yield
-    body = cropped_to_body(volume)
-    yield
+    body = yield from _body_steps(volume)
     factors = _fitting_factors(body, max_voxels)
     array = np.empty(block_counts(body.array.shape, factors[::-1]), np.float32)
     for plane, means in zip(array, planes_of_block_means(body.array, factors[::-1])):
         plane[:] = per_mm(means)
-        yield
+        yield None
     return Volume(array, body._placement_of_blocks(factors))
 
 
 def cropped_to_body(volume: Volume) -> Volume:
-    """The box (Hounsfield units) around everything denser than air, without a copy; the log says what was cut off."""
-    result = volume.cropped(*_dense_box(volume))
-    if result.size != volume.size:
-        log.info("CT cropped to the body: %s to %s voxels.", *map(_times, (volume.size, result.size)))
-    return result
+    """The box (Hounsfield units) around everything denser than air, without a copy; the log says what was cut off.
+
+    Raises InputError as `check_hounsfield` does.
+    """
+    return finished(_body_steps(volume))
 
 
 def coarsened(volume: Volume, max_voxels: int = _MAX_VOXELS) -> Volume:
@@ -151,17 +156,13 @@ def per_mm(hounsfield: np.ndarray | float) -> np.ndarray:
     return np.maximum(array, 0, out=array).reshape(np.shape(hounsfield))
 
 
-def _dense_box(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """First and last voxel (i, j, k) of the box around everything denser than air."""
-    slices = np.zeros(volume.array.shape[0], bool)
-    plane = np.zeros(volume.array.shape[1:], bool)
-    for k, image in enumerate(volume.array):
-        dense = image > BODY_HU
-        slices[k] = dense.any()
-        plane |= dense
-    rows, columns = plane.any(axis=1), plane.any(axis=0)
-    extents = [np.flatnonzero(axis)[[0, -1]] for axis in (columns, rows, slices)]
-    return np.array([e[0] for e in extents]), np.array([e[1] for e in extents])
+def _body_steps(volume: Volume) -> Generator[object, None, Volume]:
+    """As `cropped_to_body`, with pauses."""
+    first, last = yield from body_box_steps(volume.array)
+    result = volume.cropped(first, last)
+    if result.size != volume.size:
+        log.info("CT cropped to the body: %s to %s voxels.", *map(_times, (volume.size, result.size)))
+    return result
 
 
 def _fitting_factors(volume: Volume, max_voxels: int) -> tuple[int, int, int]:

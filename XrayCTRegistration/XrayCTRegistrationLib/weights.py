@@ -62,35 +62,29 @@ def ray_weights(extent: Extent, poses: torch.Tensor, view: XrayView) -> torch.Te
     The body is taken to go on beyond cut faces for ever, in the box of the others. A pair of faces that lies across the
     view is passed by every ray and decides nothing: the body beyond it is missed by all of them alike.
     """
-    to_voxel = torch.linalg.inv(poses.double().cpu() @ torch.from_numpy(extent.ijk_to_world.copy()))
-    rays = torch.from_numpy(
-        np.stack([*view.pixel_to_world[:3, :2].T, view.pixel_to_world[:3, 3] - view.source], axis=1)
-    )
+    to_voxel = np.linalg.inv(poses.double().cpu().numpy() @ extent.ijk_to_world)
+    rays = np.stack([*view.pixel_to_world[:3, :2].T, view.pixel_to_world[:3, 3] - view.source], axis=1)
     rays = to_voxel[:, :3, :3] @ rays  # (B, 3, 3): voxels per column, per row, and at pixel (0, 0)
-    source = to_voxel[:, :3, :3] @ torch.from_numpy(view.source.copy()) + to_voxel[:, :3, 3]
-    columns, rows = (torch.arange(size, dtype=torch.float32) for size in view.size_px)
-    middle = rays @ torch.tensor([(view.size_px[0] - 1) / 2, (view.size_px[1] - 1) / 2, 1.0], dtype=torch.float64)
-    scaled = (middle * torch.from_numpy(np.linalg.norm(extent.ijk_to_world[:3, :3], axis=0))).abs()
-    rays, source = rays.float(), source.float()
-    enter, leave = torch.tensor(-_FAR), torch.tensor(_FAR)
-    whole_enter, whole_leave = enter, leave
-    for axis in range(3):
-        across, down, first = (rays[:, axis, k, None, None] for k in range(3))
-        way = across * columns[None, None, :] + down * rows[None, :, None] + first
-        way = torch.where(way.abs() < 1e-6, 1e-6, way)
-        low = (-0.5 - source[:, axis, None, None]) / way
-        high = (extent.size[axis] - 0.5 - source[:, axis, None, None]) / way
-        near, far = torch.minimum(low, high), torch.maximum(low, high)
-        enter, leave = torch.maximum(enter, near), torch.minimum(leave, far)
-        decides = (scaled.argmax(dim=1) != axis)[:, None, None]
-        open_low, open_high = (decides & bool(end) for end in extent.cut[axis])
-        near_open = torch.where(way > 0, open_low, open_high)
-        far_open = torch.where(way > 0, open_high, open_low)
-        whole_enter = torch.maximum(whole_enter, torch.where(near_open, -_FAR, near))
-        whole_leave = torch.minimum(whole_leave, torch.where(far_open, _FAR, far))
-    whole = (whole_leave - whole_enter).clamp_min(0)
-    share = torch.where(whole > 0, (leave - enter).clamp_min(0) / whole.clamp_min(1e-6), 1.0)
-    return ((share - _USELESS) / (_COMPLETE - _USELESS)).clamp_min(0)
+    source = to_voxel[:, :3, :3] @ view.source + to_voxel[:, :3, 3]
+    middle = rays @ [(view.size_px[0] - 1) / 2, (view.size_px[1] - 1) / 2, 1.0]
+    along = np.abs(middle * np.linalg.norm(extent.ijk_to_world[:3, :3], axis=0)).argmax(axis=1)
+    # From here on (B, 3, rows, columns), or that with ones.
+    rays, source = rays.astype(np.float32)[..., None, None], source.astype(np.float32)[..., None, None]
+    columns, rows = (np.arange(size, dtype=np.float32) for size in view.size_px)
+    way = rays[:, :, 0] * columns + rays[:, :, 1] * rows[:, None] + rays[:, :, 2]
+    way[np.abs(way) < 1e-6] = 1e-6
+    low = (np.float32(-0.5) - source) / way
+    high = (np.array(extent.size, np.float32)[:, None, None] - np.float32(0.5) - source) / way
+    near, far = np.minimum(low, high), np.maximum(low, high)
+    within = np.clip(far.min(axis=1), None, _FAR) - np.clip(near.max(axis=1), -_FAR, None)
+    decides = along[:, None] != np.arange(3)
+    open_low, open_high = ((decides & end)[..., None, None] for end in extent.cut.T)
+    forth = way > 0
+    np.copyto(near, -_FAR, where=np.where(forth, open_low, open_high))
+    np.copyto(far, _FAR, where=np.where(forth, open_high, open_low))
+    whole = np.maximum(far.min(axis=1) - near.max(axis=1), 0)
+    share = np.where(whole > 0, np.maximum(within, 0) / np.maximum(whole, np.float32(1e-6)), np.float32(1))
+    return torch.from_numpy(np.maximum((share - _USELESS) / (_COMPLETE - _USELESS), 0))
 
 
 def shadow(images: torch.Tensor, rim_px: int) -> torch.Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +14,7 @@ from scipy import ndimage
 from .errors import InputError
 from .field import irradiated_field
 from .foreign import foreign_objects
+from .state import finished
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,11 @@ class Radiograph:
         """(rows, columns) float32 pixels as the file holds them: NaN where it has no value."""
         return self.pixels if self.valued is None else np.where(self.valued, self.pixels, np.float32(np.nan))
 
+    @cached_property
+    def irradiated(self) -> np.ndarray:
+        """(rows, columns) bool, which pixels lie in the beam, whatever the polarity; see `irradiated_field`."""
+        return irradiated_field(np.asarray(self.pixels, dtype=np.float32)).mask(self.pixels.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class XrayImage:
@@ -67,18 +75,23 @@ def radiograph_of_pixels(
     Raises InputError, beginning with `where`, when pixels are infinite, or those that have a value are all alike.
     """
     pixels = np.asarray(pixels, dtype=np.float32)
-    infinite = np.count_nonzero(np.isinf(pixels))
-    if infinite:
-        raise InputError(f"{where}: {infinite} pixels of the X-ray are infinite. Set them to NaN, or export it again.")
-    valued = ~np.isnan(pixels)
-    if not valued.any():
-        raise InputError(f"{where}: no pixel of the X-ray has a value (all are NaN). Export it again.")
-    low, high = float(pixels[valued].min()), float(pixels[valued].max())
+    low, high = float(pixels.min()), float(pixels.max())  # which NaN passes through
+    valued = None
+    if not (np.isfinite(low) and np.isfinite(high)):
+        infinite = np.count_nonzero(np.isinf(pixels))
+        if infinite:
+            raise InputError(
+                f"{where}: {infinite} pixels of the X-ray are infinite. Set them to NaN, or export it again."
+            )
+        valued = ~np.isnan(pixels)
+        if not valued.any():
+            raise InputError(f"{where}: no pixel of the X-ray has a value (all are NaN). Export it again.")
+        low, high = float(pixels[valued].min()), float(pixels[valued].max())
     if low == high:
         raise InputError(
             f"{where}: every pixel of the X-ray is {low:g}, so there is nothing to register. Check the file."
         )
-    if valued.all():
+    if valued is None:
         return Radiograph(pixels, where, polarity, logarithmic)
     count = np.count_nonzero(~valued)
     log.warning(
@@ -101,6 +114,13 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
     mask: (rows, columns), nonzero where the image may be used.
     Raises InputError when pixels are not finite or all alike, or when the mask does not fit or leaves too little.
     """
+    return finished(xray_image_steps(radiograph, polarity, mask))
+
+
+def xray_image_steps(
+    radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None
+) -> Generator[None, None, XrayImage]:
+    """As `xray_image`, with pauses."""
     pixels, where = np.asarray(radiograph.pixels, dtype=np.float32), radiograph.where
     if pixels.ndim != 2:
         raise InputError(f"{where}: an X-ray must be a 2D image, this one has shape {pixels.shape}.")
@@ -108,7 +128,9 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
         raise InputError(f"{where}: the X-ray holds values that are not finite (NaN or infinite). Export it again.")
     if pixels.min() == pixels.max():
         raise InputError(f"{where}: every pixel of the X-ray is {pixels.min():g}, so there is nothing to register.")
-    usable = irradiated_field(pixels).mask(pixels.shape)
+    yield
+    usable = radiograph.irradiated.copy()
+    yield
     if radiograph.valued is not None:
         usable &= radiograph.valued
     if mask is not None:
@@ -118,6 +140,7 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
     if usable.mean() < 0.01:
         raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
     integrals = line_integrals_of(radiograph, polarity)
+    yield
     return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
 
 

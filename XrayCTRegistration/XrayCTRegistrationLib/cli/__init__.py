@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -57,6 +57,14 @@ class _Commands(TyperGroup):
             log.setLevel(level)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"xrayct {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -66,6 +74,17 @@ app = typer.Typer(
     "Files are in patient coordinates as DICOM has them (LPS), lengths in millimetres, angles in degrees. "
     "Start with: xrayct demo",
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for _command in (demo, register, simulate, evaluate, calibrate, train, adapt):
     app.command()(_command)
 

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import console, facts, files_fact, progress_bars, say, waiting
+from .evaluate_dataset import DatasetName, check_options, evaluate_dataset
 from .options import METHOD_HELP, RUN, SEARCH, Device, DeviceOption, Method, SeedOption, WeightsOption, output_folder
 from .output import writable_folder
 
@@ -18,6 +19,7 @@ _FILES = ("cases.csv", "summary.csv", "summary.md", "success.png")
 _RECORD = "cases.jsonl"
 _INTERRUPTED_FILE, _INTERRUPTED = "cases-interrupted.csv", 130
 _CASES = "Cases"
+_PHOTONS = 20_000.0
 
 
 class Protocol(str, Enum):
@@ -26,11 +28,21 @@ class Protocol(str, Enum):
 
 
 def evaluate(
-    more_cts: Annotated[list[Path] | None, typer.Argument(metavar="[CT...]", help="Further CTs.")] = None,
+    more_cts: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CT...|PATH]", help="Further CTs, or the path of a --dataset.")
+    ] = None,
     ct: Annotated[
         list[Path] | None,
         typer.Option(
             "--ct", metavar="CT", help="A CT to simulate X-rays of. More may follow it.", rich_help_panel=_CASES
+        ),
+    ] = None,
+    dataset: Annotated[
+        DatasetName | None,
+        typer.Option(
+            help="A public data set at PATH instead of simulated X-rays, with the table that its papers print. "
+            "deepfluoro: the HDF5 file of full resolution. autoscoper: the folder of a trial (.cfg) with its tracks.",
+            rich_help_panel=_CASES,
         ),
     ] = None,
     protocol: Annotated[
@@ -52,10 +64,18 @@ def evaluate(
             rich_help_panel=_CASES,
         ),
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="X-rays per CT.", rich_help_panel=_CASES)] = 20,
+    cases: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="X-rays per CT; of a data set, starts per image.",
+            show_default="20, of a data set 1",
+            rich_help_panel=_CASES,
+        ),
+    ] = None,
     photons: Annotated[
         float, typer.Option(min=1.0, help="Photons of a pixel in the open beam.", rich_help_panel=_CASES)
-    ] = 20_000.0,
+    ] = _PHOTONS,
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -101,12 +121,27 @@ def evaluate(
     """Measure how often and how exactly registration finds a known pose.
 
     Simulates noisy X-rays of each CT at random poses, registers them, and writes the errors of every case, a summary,
-    and a plot.
+    and a plot. With --dataset, the same on a public data set of real X-rays.
 
     Example: xrayct evaluate --ct a.nii.gz b.nii.gz --cases 20 --method auto -o evaluation
     """
     folder = writable_folder(output)
     cts = [*(ct or []), *(more_cts or [])]
+    methods = [one.value for one in method or [Method.AUTO]]
+    if dataset is not None:
+        unfit = {
+            "--ct": bool(ct),
+            "--protocol robust": protocol is Protocol.ROBUST,
+            "--effect": bool(effect),
+            "--realistic": realistic,
+            "--scheduler": bool(scheduler),
+            "--weights": bool(weights),
+            "--photons": photons != _PHOTONS,
+        }
+        path = check_options(unfit, cts)
+        evaluate_dataset(dataset, path, cases or 1, methods, device.value, seed, resume, folder)
+        return
+    cases = cases or 20
     if not cts:
         raise InputError("There is no CT to evaluate on. Give --ct followed by one or more CTs.")
     for package in ("matplotlib", *(["distributed"] if scheduler else [])):
@@ -123,7 +158,6 @@ def evaluate(
         from ..evaluation.effects import EFFECTS
         from .stages import announce_compilation
 
-    methods = [one.value for one in method or [Method.AUTO]]
     effects = (effect or list(EFFECTS)) if protocol is Protocol.ROBUST else []
     settings = _settings(protocol, photons, weights, realistic, seed)
     known = case_files.recorded(folder / _RECORD, settings) if resume else []

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..geometry import XrayView
-from ..io.carm_files import check_image_size, read_carm
+from ..io.autoscoper import read_trial, read_trial_volume
+from ..io.carm_files import read_carm, read_view
 from ..io.radiographs import read_radiograph
 from ..io.stored_voxels import StoredVoxels, stored_voxels
 from ..io.volumes import read_ct, read_image
@@ -49,25 +50,39 @@ def read_inputs(ct: Path, xrays: Sequence[str], geometries: Sequence[Path], mask
     if masks:
         _check_count("mask", "--mask", masks, xrays)
     mask_names = [None if name == NO_MASK else name for name in masks] or [None] * len(xrays)
-    views = [read_carm(path) for path in geometries]
-    radiographs = [read_radiograph(path) for path in xrays]
-    for radiograph, view, path in zip(radiographs, views, geometries):
-        check_image_size(radiograph, view, path.name)
-    read = [None if name is None else read_mask(Path(name), image) for name, image in zip(mask_names, radiographs)]
+    for path in geometries:
+        read_carm(path)  # what is wrong with one of them is said before the images are read
+    radiographs, views, read = _read_images(xrays, geometries, mask_names)
     with waiting(f"Reading {ct.name}"):
         volume = read_ct(ct)
     names = tuple(str(path) for path in geometries)
-    return Inputs(
-        volume,
-        tuple(radiographs),
-        tuple(views),
-        tuple(read),
-        str(ct),
-        tuple(xrays),
-        names,
-        tuple(mask_names),
-        stored_voxels(ct, volume.array.shape),
-    )
+    voxels = stored_voxels(ct, volume.array.shape)
+    return Inputs(volume, radiographs, views, read, str(ct), tuple(xrays), names, tuple(mask_names), voxels)
+
+
+def read_trial_inputs(path: Path, bone: str | None, frame: int, masks: Sequence[str]) -> Inputs:
+    """As `read_inputs`, of a bone of an Autoscoper trial in one frame, counted from 1."""
+    trial = read_trial(path)
+    volume = trial.volume(bone)
+    xrays = [str(one) for one in trial.frame(frame)]
+    if masks:
+        _check_count("mask", "--mask", masks, xrays)
+    mask_names = [None if name == NO_MASK else name for name in masks] or [None] * len(xrays)
+    radiographs, views, read = _read_images(xrays, trial.calibrations, mask_names)
+    with waiting(f"Reading {volume.path.name}"):
+        ct = read_trial_volume(volume)
+    names = tuple(str(one) for one in trial.calibrations)
+    return Inputs(ct, radiographs, views, read, str(volume.path), tuple(xrays), names, tuple(mask_names))
+
+
+def _read_images(
+    xrays: Sequence[str], geometries: Sequence[Path], mask_names: Sequence[str | None]
+) -> tuple[tuple[Radiograph, ...], tuple[XrayView, ...], tuple[np.ndarray | None, ...]]:
+    """X-rays, and the view and mask of each."""
+    radiographs = tuple(read_radiograph(path) for path in xrays)
+    views = tuple(read_view(path, radiograph) for path, radiograph in zip(geometries, radiographs))
+    masks = (None if name is None else read_mask(Path(name), one) for name, one in zip(mask_names, radiographs))
+    return radiographs, views, tuple(masks)
 
 
 def read_mask(path: Path, radiograph: Radiograph) -> np.ndarray:
@@ -79,7 +94,7 @@ def read_mask(path: Path, radiograph: Radiograph) -> np.ndarray:
         size = " x ".join(str(length) for length in image.GetSize())
         raise InputError(f"{path.name}: the mask's size is {size} pixels. {remedy}")
     channels = sitk.GetArrayViewFromImage(image).reshape(rows, columns, -1)
-    mask = channels[..., :3].any(axis=-1)  # a fourth is opacity
+    mask = np.asarray(channels[..., :3].any(axis=-1))  # a fourth is opacity
     if not mask.any():
         raise InputError(f"{path.name}: the mask is zero everywhere, so nothing of the X-ray is left. {remedy}")
     return mask

@@ -34,12 +34,8 @@ METHOD_HELP = (
     "learned+cmaes: that, then as cmaes."
 )
 
-CtArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CT", help="The CT: a NIfTI, NRRD or MetaImage file, or the folder with the DICOM slices of one series."
-    ),
-]
+CT_HELP = "The CT: a NIfTI, NRRD or MetaImage file, or the folder with the DICOM slices of one series."
+CtArgument = Annotated[Path, typer.Argument(metavar="CT", help=CT_HELP)]
 
 
 def output_folder(help: str) -> Any:

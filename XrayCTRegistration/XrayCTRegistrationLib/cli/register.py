@@ -12,10 +12,10 @@ import typer
 from ..errors import InputError
 from .console import facts, files_fact, say, waiting
 from .options import (
+    CT_HELP,
     METHOD_HELP,
     OUTPUT,
     SEARCH,
-    CtArgument,
     Device,
     DeviceOption,
     Method,
@@ -47,24 +47,44 @@ class SceneChoice(str, Enum):
 
 
 def register(
-    ct: CtArgument,
+    ct: Annotated[Path | None, typer.Argument(metavar="CT", help=CT_HELP)] = None,
     xrays: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="XRAY...",
             help="One or more X-ray images of the same moment: PNG, TIFF, DICOM, NRRD. Frame 12 of a run: cine.dcm:12",
         ),
-    ],
+    ] = None,
     geometry: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--geometry",
             "-g",
-            metavar="JSON",
-            help="C-arm geometry of an X-ray. Give it once per X-ray, in the same order.",
+            metavar="FILE",
+            help="C-arm geometry of an X-ray: JSON, or MayaCam. Give it once per X-ray, in the same order.",
             rich_help_panel=_INPUT,
         ),
-    ],
+    ] = None,
+    trial: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CFG",
+            help="A trial of Autoscoper, instead of CT, X-rays and geometry.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    bone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which bone of the trial, by its volume's file.",
+            show_default="the only one",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    frame: Annotated[
+        int, typer.Option(min=1, help="Which frame of the trial, counted from 1.", rich_help_panel=_INPUT)
+    ] = 1,
     mask: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,20 +156,28 @@ def register(
     scene for 3D Slicer. Ctrl-C keeps the best pose found so far.
 
     Example: xrayct register ct.nii.gz ap.png lateral.png -g ap.json -g lateral.json -o result
+    or: xrayct register --trial wrist.cfg --bone radius --frame 2 -o result
     """
     folder = writable_folder(output)
     if init == "search" and method not in (Method.AUTO, Method.SEARCH):
         raise InputError(f"--init search: the method {method.value} does not search. Use --method auto or search.")
     from ..io.poses import read_pose
     from ..xray import Polarity
-    from .inputs import read_inputs
+    from .inputs import read_inputs, read_trial_inputs
 
     given = None if init in ("center", "search") else read_pose(init)
-    inputs = read_inputs(ct, xrays, geometry, mask or [])
+    if trial is not None:
+        if ct or xrays or geometry:
+            raise InputError("--trial names CT, X-rays and geometry itself. Leave the others out.")
+        inputs = read_trial_inputs(trial, bone, frame, mask or [])
+    elif ct is None or not xrays:
+        raise InputError("CT or X-rays are missing. Give the CT, then the X-rays, and -g for each; or --trial.")
+    else:
+        inputs = read_inputs(ct, xrays, geometry or [], mask or [])
     if scene is SceneChoice.LIGHT and inputs.ct_voxels is None:
         raise InputError(
-            f"{ct.name}: --scene light needs a CT in one NIfTI or NRRD file that holds Hounsfield units as they are, "
-            "which this is not. Leave the option out."
+            f"{Path(inputs.ct_name).name}: --scene light needs a CT in one NIfTI or NRRD file that holds Hounsfield "
+            "units as they are, which this is not. Leave the option out."
         )
     with waiting("Starting"):  # torch takes a second to load: what is wrong with a file has been said before
         from ..registration import Settings, centered

@@ -92,11 +92,11 @@ def simulate(
         import numpy as np
 
         from ..evaluation.protocol import random_motion
+        from ..fixed_images import footprint
         from ..io.carm_files import read_carm
         from ..io.poses import read_pose, write_pose
         from ..io.radiographs import write_radiograph
         from ..io.volumes import read_ct
-        from ..levels import footprint
         from ..registration import centered
         from ..simulation import detector_counts, line_integrals
         from .stages import announce_compilation

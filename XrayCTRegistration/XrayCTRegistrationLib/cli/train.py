@@ -64,6 +64,18 @@ def train(
     clean: Annotated[
         bool, typer.Option("--clean", help="Do not degrade the simulated X-rays.", rich_help_panel=_DATA)
     ] = False,
+    same_body: Annotated[
+        bool,
+        typer.Option(
+            "--same-body",
+            help="X-rays show the body as the CT does: whole, unmoved, nothing opaque before it.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="SAFETENSORS", help="Weights to begin with.", rich_help_panel=_RECIPE),
+    ] = None,
     network: Annotated[Network, typer.Option(help="The network to train.", rich_help_panel=_RECIPE)] = (
         Network.DUAL_BRANCH
     ),
@@ -96,16 +108,20 @@ def train(
     """
     folder = writable_folder(output)
     with waiting("Starting"):
-        from ..realism import CLEAN, Realism
+        from ..realism import CLEAN, ROBUST, Realism
         from ..training.anatomy import Source
+        from ..training.differing import AS_SCANNED
+        from ..training.differing import ROBUST as ROBUST_BODIES
         from ..training.trainer import Recipe
 
     cts = _existing([*(ct or []), *(more_cts or [])])
+    realism = CLEAN if clean else Realism() if same_body else ROBUST
+    differing = AS_SCANNED if same_body else ROBUST_BODIES
     recipe = Recipe(
-        Source(cts, synthetic, bone_only=bone_only, varied=not as_they_are), network.value, batch=batch, steps=steps,
-        learning_rate=learning_rate, residual_from=residual_from, seed=seed, realism=CLEAN if clean else Realism(),
+        Source(cts, synthetic, bone_only=bone_only, varied=not as_they_are, differing=differing), network.value,
+        batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from, seed=seed, realism=realism,
     )  # fmt: skip
-    _run(recipe, folder, max_minutes, None, device)
+    _run(recipe, folder, max_minutes, weights, device)
 
 
 def adapt(

@@ -63,6 +63,14 @@ class Case:
     stand: np.ndarray
     radiograph: Radiograph
 
+    @property
+    def radiographs(self) -> tuple[Radiograph, ...]:
+        return (self.radiograph,)
+
+    @property
+    def views(self) -> tuple[XrayView, ...]:
+        return (self.view,)
+
     def error_of(self, pose: Pose) -> PoseError:
         """The errors of an estimated pose: distances at the bones, turns and shifts from the true pose."""
         return pose_error(pose, self.true, self.points, self.view, self.given.center, self.stand)

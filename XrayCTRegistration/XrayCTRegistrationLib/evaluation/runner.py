@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError
 from ..geometry import Pose
@@ -23,11 +23,16 @@ from ..realism import HARD
 from ..registration import METHODS, RegistrationResult, Settings, register
 from ..search.global_search import SearchRange
 from .effects import EFFECTS
-from .protocol import PHOTONS, Case, disagreeing_case, simulated_case
+from .protocol import PHOTONS, disagreeing_case, simulated_case
 from .subject import Subject
 
 if TYPE_CHECKING:
     from dask.distributed import Client
+
+    from ..geometry import XrayView
+    from ..metrics import PoseError
+    from ..volume import Volume
+    from ..xray import Radiograph
 
 START = "start"
 _CONNECT_SECONDS = 10.0
@@ -66,6 +71,26 @@ class CaseResult:
     def below(self, limit_mm: float) -> bool:
         """Whether the registration succeeded: it gave a pose, and its true mTRE is below limit_mm."""
         return not self.error and self.mtre_mm < limit_mm
+
+
+class Registrable(Protocol):
+    """A registration with a known answer; see `protocol.Case`."""
+
+    @property
+    def ct(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def effect(self) -> str: ...
+    @property
+    def given(self) -> Volume: ...
+    @property
+    def start(self) -> Pose: ...
+    @property
+    def radiographs(self) -> tuple[Radiograph, ...]: ...
+    @property
+    def views(self) -> tuple[XrayView, ...]: ...
+    def error_of(self, pose: Pose) -> PoseError: ...
 
 
 @dataclass(frozen=True)
@@ -150,12 +175,12 @@ def _tasks(
         raise InputError(f"Several CTs are named {twice[0]}, and the table tells CTs by their names. Rename one.")
     if not paths or cases < 1 or not methods:
         raise InputError("There is nothing to evaluate. Give at least one CT, one case and one method.")
-    for what, names, all_names in (("method", methods, METHODS), ("effect", effects, EFFECTS)):
-        unknown = [name for name in names if name not in all_names]
+    for what, chosen, all_names in (("method", methods, METHODS), ("effect", effects, EFFECTS)):
+        unknown = [name for name in chosen if name not in all_names]
         if unknown:
             raise InputError(f"There is no {what} {unknown[0]!r}. Known are: {', '.join(all_names)}.")
-        if len(set(names)) < len(names):
-            raise InputError(f"The same {what} is named twice in {', '.join(names)}. Name each once.")
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"The same {what} is named twice in {', '.join(chosen)}. Name each once.")
     if seed < 0 or photons < 1:
         raise InputError(f"The seed ({seed}) must not be negative, and photons ({photons:g}) be at least 1.")
     weights = None if weights is None else str(Path(weights).resolve())
@@ -255,18 +280,23 @@ def _rows(task: _Task) -> list[CaseResult]:
         else:
             realism = HARD if task.realistic else None
             case = simulated_case(subject, task.number, task.seed, task.photons, realism)
-        rows = {method: _registered(case, method, task) for method in task.methods}
-    before = next((similarity for _, similarity in rows.values() if similarity is not None), None)
-    return [_row(case, START, case.start, similarity=before), *(row for row, _ in rows.values())]
+        weights = Path(task.weights) if task.weights else None
+        settings = Settings(search=SearchRange(), weights=weights, device=task.device, seed=task.seed)
+        return rows_of_case(case, task.methods, settings)
 
 
-def _registered(case: Case, method: str, task: _Task) -> tuple[CaseResult, float | None]:
+def rows_of_case(case: Registrable, methods: Sequence[str], settings: Settings) -> list[CaseResult]:
+    """The rows of the start and of every method in one case; `settings.method` does not count."""
+    found = [_registered(case, replace(settings, method=method)) for method in methods]
+    before = next((similarity for _, similarity in found if similarity is not None), None)
+    return [_row(case, START, case.start, similarity=before), *(row for row, _ in found)]
+
+
+def _registered(case: Registrable, settings: Settings) -> tuple[CaseResult, float | None]:
     """The row of one method, and the similarity of the start; a refusal is a row, too."""
-    weights = Path(task.weights) if task.weights else None
-    settings = Settings(method=method, search=SearchRange(), weights=weights, device=task.device, seed=task.seed)
-    clock = time.perf_counter()
+    method, clock = settings.method, time.perf_counter()
     try:
-        result = register(case.given, [case.radiograph], [case.view], case.start, settings)
+        result = register(case.given, case.radiographs, case.views, case.start, settings)
     except InputError as error:
         seconds = time.perf_counter() - clock
         return _row(case, method, case.start, similarity=None, seconds=seconds, error=str(error)), None
@@ -280,7 +310,7 @@ def _registered(case: Case, method: str, task: _Task) -> tuple[CaseResult, float
     return _row(case, method, result.pose, seconds=seconds, **judged), result.similarity_before
 
 
-def _row(case: Case, method: str, pose: Pose, **judged: Any) -> CaseResult:
+def _row(case: Registrable, method: str, pose: Pose, **judged: Any) -> CaseResult:
     """The row of a pose, with its errors. judged: other fields of CaseResult."""
     return CaseResult(case.ct, case.number, method, effect=case.effect, **asdict(case.error_of(pose)), **judged)
 

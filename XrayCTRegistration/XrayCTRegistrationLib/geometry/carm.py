@@ -77,7 +77,7 @@ def _calibrated_view(carm: Mapping[str, Any], size_px: tuple[int, int], where: s
         matrix = np.array(carm["world_to_pixel"], dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{where}: world_to_pixel must be three rows of four numbers.") from None
-    isocenter = _numbers(carm, "isocenter_mm", 3, where) if "isocenter_mm" in carm else None
+    isocenter = np.array(_numbers(carm, "isocenter_mm", 3, where)) if "isocenter_mm" in carm else None
     distance = _distance(carm, "source_to_detector_mm", where) if "source_to_detector_mm" in carm else None
     return XrayView.from_projection_matrix(matrix, size_px, distance, isocenter)
 

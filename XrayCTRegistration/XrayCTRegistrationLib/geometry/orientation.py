@@ -65,5 +65,5 @@ def letter_of(direction: np.ndarray) -> str:
 
 def _direction(word: str) -> np.ndarray:
     """The unit vector of a word: each letter counts for less than the one before it."""
-    vector = sum(np.array(_DIRECTIONS[letter]) * 0.5**place for place, letter in enumerate(word))
+    vector = np.sum([np.array(_DIRECTIONS[letter]) * 0.5**place for place, letter in enumerate(word)], axis=0)
     return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -24,13 +24,13 @@ class Pose:
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise InputError("The pose is not a finite 4x4 matrix. Give a rigid transform (rotation and translation).")
-        if not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-9):
+        if np.abs(matrix[3] - (0, 0, 0, 1)).max() > 1e-9:
             raise InputError("The pose's last row is not 0 0 0 1, so it is not a rigid transform.")
         rotation = matrix[:3, :3]
         determinant = np.linalg.det(rotation)
         if abs(determinant) < 1e-6:
             raise InputError("The pose is singular: its 3x3 part cannot be inverted. Give a rigid transform.")
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=_RIGID_TOLERANCE) or determinant < 0:
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE or determinant < 0:
             raise InputError(
                 "The pose is not rigid: it scales, shears or mirrors "
                 f"(determinant {determinant:.4g} instead of 1). Harden or remove the non-rigid part first."

@@ -137,6 +137,20 @@ class XrayView:
         shift[:2, 3] = first
         return XrayView(self.source, self.pixel_to_world @ shift, size_px, self.isocenter)
 
+    def bands(self, most_px: int) -> tuple[XrayView, ...]:
+        """The view cut into bands of whole rows, of most_px pixels or a single row each."""
+        if most_px not in self._bands:
+            columns, rows = self.size_px
+            height = max(1, most_px // columns)
+            self._bands[most_px] = tuple(
+                self.cropped((0, first), (columns, min(height, rows - first))) for first in range(0, rows, height)
+            )
+        return self._bands[most_px]
+
+    @cached_property
+    def _bands(self) -> dict[int, tuple[XrayView, ...]]:
+        return {}
+
 
 def common_isocenter(views: list[XrayView]) -> np.ndarray:
     """The point (3,) that the views look at, mm: where a CT stands before anything is known of its pose.

@@ -1,4 +1,4 @@
-"""C-arm geometry from and to JSON files, in LPS millimetres."""
+"""C-arm geometry from and to files, in LPS millimetres: JSON, and to read MayaCam."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from ..errors import InputError
 from ..geometry import XrayView, view_from_carm, view_to_carm
 from ..geometry.plausible import check_plausible
 from ..xray import Radiograph
+from .mayacam import is_mayacam, view_of_mayacam
+
+CARM_SUFFIXES = (".json", ".txt", ".csv")  # of C-arm files; MayaCam comes as text
 
 
-def read_carm(path: str | Path) -> XrayView:
-    """The view of a C-arm JSON file, parametric or calibrated, as `geometry.view_from_carm` takes it.
+def read_carm(path: str | Path, image_size_px: tuple[int, int] | None = None) -> XrayView:
+    """The view of a C-arm file: JSON, parametric or calibrated, as `geometry.view_from_carm` takes it, or MayaCam.
+
+    image_size_px: (columns, rows) of the image, for MayaCam, see `mayacam.view_of_mayacam`.
 
     Raises InputError, beginning with the file's name; for broken JSON it names the line, for a length that no
     device has the unit that would fit.
     """
     path = Path(path)
     try:
-        carm = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark before it
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark before it
+        if is_mayacam(text):
+            return view_of_mayacam(text, path.name, image_size_px)
+        carm = json.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path.name}: there is no such file ({path}). Check the path.") from None
     except json.JSONDecodeError as error:
@@ -34,6 +42,14 @@ def read_carm(path: str | Path) -> XrayView:
         ) from None
     view = view_from_carm(carm, where=path.name)
     check_plausible(carm, where=path.name)
+    return view
+
+
+def read_view(path: str | Path, radiograph: Radiograph) -> XrayView:
+    """As `read_carm`, of this X-ray; raises InputError, too, when it is of an image of another size."""
+    rows, columns = radiograph.pixels.shape
+    view = read_carm(path, (columns, rows))
+    check_image_size(radiograph, view, Path(path).name)
     return view
 
 

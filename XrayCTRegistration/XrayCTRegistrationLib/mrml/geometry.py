@@ -20,7 +20,7 @@ from ..geometry.entries import (
     with_defaults,
     with_typical_values,
 )
-from ..io.carm_files import check_image_size, read_carm
+from ..io.carm_files import read_view
 from ..io.scene import ISOCENTER_ATTRIBUTE, SOURCE_ATTRIBUTE
 from .frames import ijk_to_ras, vtk_matrix
 from .sequences import frames_of
@@ -103,9 +103,8 @@ def is_started(node: Any) -> bool:
 
 
 def read_geometry(node: Any, path: str | Path) -> None:
-    """Take the geometry of a C-arm JSON file; InputError that names the file when it does not fit the image."""
-    view = read_carm(path)
-    check_image_size(radiograph_of(node), view, Path(path).name)
+    """Take the geometry of a C-arm file; InputError that names the file when it does not fit the image."""
+    view = read_view(path, radiograph_of(node))
     carm = carm_of_view(view)
     node.SetAttribute(_CALIBRATION, Path(path).name)
     node.SetAttribute(_RECORD, _text({name: Entry(value, Path(path).name) for name, value in (carm or {}).items()}))

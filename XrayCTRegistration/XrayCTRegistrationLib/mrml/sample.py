@@ -1,21 +1,25 @@
-"""The sample: an invented lumbar spine and two simulated X-rays of it at a pose that nobody was told."""
+"""The samples: an invented lumbar spine and simulated X-rays of it at a pose that nobody was told."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..geometry import Pose, common_isocenter, rotation_from_euler, view_from_carm
+from ..evaluation.bodies import cut_along_body
+from ..evaluation.exposures import rods
+from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, view_from_carm
 from ..geometry.entries import Entry
 from ..phantom import synthetic_spine
 from ..simulation import detector_counts, line_integrals
+from ..volume import Volume
 from .geometry import set_entries
+from .loading import stack_as_run
 from .poses import centered_pose
 from .volumes import add_ct_node
-from .xrays import add_xray_node
+from .xrays import add_image_node, add_xray_node
 
 _SPACING_MM = 2.0
 _STEP_MM = 1.0
@@ -26,6 +30,10 @@ _VIEWS = {"Frontal X-ray": 0.0, "Lateral X-ray": 90.0}  # primary angles
 _TRUE_TURN_DEG, _TRUE_SHIFT_MM = (7.0, -5.0, 9.0), (14.0, -10.0, -18.0)
 _ORIGIN = "sample"
 _GREY_PER_DECADE = 4000.0
+_CUT_MM = 140.0  # of the CT along the body: about three vertebrae
+_RODS, _RODS_SHARE = 3, 0.04  # of the image
+_RUN_FRAMES, _RUN_ANGLE_DEG = 5, 90.0
+_RUN_TURN_DEG, _RUN_SHIFT_MM = (1.0, 0.0, 1.5), (0.0, 2.0, -2.5)  # from frame to frame
 
 
 @dataclass(frozen=True)
@@ -42,26 +50,82 @@ def sample_steps(scene: Any) -> Generator[float, None, Sample]:
     yield 0.0
     ct = synthetic_spine(spacing_mm=_SPACING_MM)
     yield 0.4
-    views = {
-        name: view_from_carm({**_CARM, "image_size_px": [_COLUMNS, _ROWS], "primary_angle_deg": angle})
-        for name, angle in _VIEWS.items()
-    }
-    start = centered_pose(ct.center, common_isocenter(list(views.values())))
+    return (yield from _two_views(scene, ct, ct, _unchanged))
+
+
+def metal_and_cut_ct_steps(scene: Any) -> Generator[float, None, Sample]:
+    """As `sample_steps`: three rods lie over the spine in the X-rays, and the CT holds only the middle of the trunk."""
+    yield 0.0
+    whole = synthetic_spine(spacing_mm=_SPACING_MM)
+    yield 0.4
+    return (yield from _two_views(scene, whole, cut_along_body(whole, _CUT_MM), _with_rods))
+
+
+def run_steps(scene: Any) -> Generator[float, None, Sample]:
+    """As `sample_steps`: one lateral view, a run of frames in which the patient turns and moves a little. The true pose
+    is that of the first frame."""
+    yield 0.0
+    ct = synthetic_spine(spacing_mm=_SPACING_MM)
+    yield 0.3
+    name = "Fluoroscopy"
+    view = _view(_RUN_ANGLE_DEG)
+    start = centered_pose(ct.center, common_isocenter([view]))
+    frames, poses = [], []
+    for number in range(_RUN_FRAMES):
+        turn = rotation_from_euler(np.radians(_RUN_TURN_DEG) * number)
+        true = Pose.about(start.apply(ct.center), turn, np.array(_RUN_SHIFT_MM) * (number + 1)) @ start
+        poses.append(true)
+        frames.append(_radiograph(_counts(ct, view, true, number)))
+        yield 0.3 + 0.6 * (number + 1) / _RUN_FRAMES
+    stack = add_image_node(scene, name, np.stack(frames))
+    shown = stack_as_run(stack)
+    scene.RemoveNode(stack)
+    _set_geometry(shown, _RUN_ANGLE_DEG)
+    ct_node = add_ct_node(scene, scene.GenerateUniqueName("Lumbar spine CT"), ct)
+    return Sample(ct_node, (shown,), poses[0])
+
+
+def _two_views(
+    scene: Any, imaged: Volume, given: Volume, exposed: Callable[[np.ndarray, int], np.ndarray]
+) -> Generator[float, None, Sample]:
+    """X-rays of a body in both views, and the CT that is given of it. exposed: counts, and number, to what is seen."""
+    views = {name: _view(angle) for name, angle in _VIEWS.items()}
+    start = centered_pose(given.center, common_isocenter(list(views.values())))
     turn = rotation_from_euler(np.radians(_TRUE_TURN_DEG))
-    true = Pose.about(start.apply(ct.center), turn, np.array(_TRUE_SHIFT_MM)) @ start
+    true = Pose.about(start.apply(given.center), turn, np.array(_TRUE_SHIFT_MM)) @ start
     images = []
     for number, view in enumerate(views.values()):
-        counts = detector_counts(line_integrals(ct, view, true, _STEP_MM), _PHOTONS, np.random.default_rng(number))
-        images.append(_radiograph(counts))
+        images.append(_radiograph(exposed(_counts(imaged, view, true, number), number)))
         yield 0.4 + 0.5 * (number + 1) / len(views)
     nodes = []
     for (name, view), image in zip(views.items(), images):
         node = add_xray_node(scene, name, image, view)
-        entries = {**_CARM, "primary_angle_deg": _VIEWS[name], "secondary_angle_deg": 0.0}
-        set_entries(node, {entry: Entry(value, _ORIGIN) for entry, value in entries.items()})
+        _set_geometry(node, _VIEWS[name])
         nodes.append(node)
-    ct_node = add_ct_node(scene, scene.GenerateUniqueName("Lumbar spine CT"), ct)
+    ct_node = add_ct_node(scene, scene.GenerateUniqueName("Lumbar spine CT"), given)
     return Sample(ct_node, tuple(nodes), true)
+
+
+def _view(angle_deg: float) -> XrayView:
+    return view_from_carm({**_CARM, "image_size_px": [_COLUMNS, _ROWS], "primary_angle_deg": angle_deg})
+
+
+def _set_geometry(node: Any, angle_deg: float) -> None:
+    entries = {**_CARM, "primary_angle_deg": angle_deg, "secondary_angle_deg": 0.0}
+    set_entries(node, {entry: Entry(value, _ORIGIN) for entry, value in entries.items()})
+
+
+def _counts(ct: Volume, view: XrayView, pose: Pose, number: int) -> np.ndarray:
+    return detector_counts(line_integrals(ct, view, pose, _STEP_MM), _PHOTONS, np.random.default_rng(number))
+
+
+def _unchanged(counts: np.ndarray, number: int) -> np.ndarray:
+    return counts
+
+
+def _with_rods(counts: np.ndarray, number: int) -> np.ndarray:
+    """Counts behind rods that let nothing through."""
+    return np.where(rods(counts.shape, np.random.default_rng(10 + number), _RODS, _RODS_SHARE), 0.5, counts)
 
 
 def _radiograph(counts: np.ndarray) -> np.ndarray:

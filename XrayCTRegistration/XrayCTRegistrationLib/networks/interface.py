@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import InputError
 from ..geometry import XrayView
 from ..projector import VolumeTensor, project
+from ..weights import Extent, ray_weights
 
 EMBEDDED = 12  # channels of the features whose means over the image hold a pose
 _LEVER_MM, _DAMPING = 100.0, 0.1  # of `descent_directions`: a turn of 1 radian, and a share of the mean
@@ -22,13 +23,14 @@ MULTIPLE_PX = 16  # both sides of an image: what the encoders halve four times
 class FixedXrays:
     """B X-rays as networks see them.
 
-    views: B of one size. images: (B, 1, rows, columns) line integrals of mean 0 and deviation 1 where they can be
-    believed, else 0. weights: (B, 1, rows, columns), 0 where nothing can be believed, 1 where all can.
+    views: B of one size. line_integrals: (B, 1, rows, columns) in any scale. weights: (B, 1, rows, columns), 0 where
+    nothing can be believed, 1 where all can. images: (B, 1, rows, columns) `standardised` under these weights.
     """
 
     views: tuple[XrayView, ...]
-    images: torch.Tensor
+    line_integrals: torch.Tensor
     weights: torch.Tensor
+    images: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,17 @@ class Compared:
         """(B, 12) each, of the X-rays and of the DRRs: where training wants `training.objective.pose_coordinates`."""
         fixed, moving = (features[:, :EMBEDDED].mean(dim=(-2, -1)) for features in self.pairs[0])
         return fixed, moving
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """X-rays and DRRs, both (B, C, rows, columns) `standardised` under the same weights (B, 1, rows, columns), and the
+    DRRs as they were projected."""
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    weights: torch.Tensor
+    projected: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +107,8 @@ def fixed_xrays(views: Sequence[XrayView], line_integrals: torch.Tensor, weights
             f"The learned similarity cannot look at an X-ray of {columns} x {rows} pixels: both sides must be "
             f"multiples of {MULTIPLE_PX} and at least {2 * MULTIPLE_PX}. Resample the X-ray, or choose another method."
         )
-    weights = weights[:, None]
-    return FixedXrays(tuple(views), standardised(line_integrals[:, None], weights), weights)
+    line_integrals, weights = line_integrals[:, None], weights[:, None]
+    return FixedXrays(tuple(views), line_integrals, weights, standardised(line_integrals, weights))
 
 
 def standardised(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -111,15 +124,24 @@ def moving_volume(network: SimilarityNetwork, attenuation: VolumeTensor) -> Volu
     return VolumeTensor(network.moving_values(attenuation.values), attenuation.ijk_to_world)
 
 
-def _compared(
-    network: SimilarityNetwork, moving: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
-) -> tuple[torch.Tensor, Compared]:
-    """The DRRs of a `moving_volume` under B poses (B, 4, 4), ct_to_world, and what B X-rays have in common with them.
+def paired(moving: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor, extent: Extent | None = None) -> Pairs:
+    """B X-rays beside the DRRs of a `moving_volume` under B poses (B, 4, 4), ct_to_world, where both can be believed.
 
-    Differentiable in the poses, and this derivative again in the parameters of the network.
+    extent: of the CT; rays that leave it within the body count less, see `ray_weights`. None: every ray counts.
+    Differentiable in the poses, but for the weights.
     """
     images = project(moving, poses, fixed.views)
-    return images, network.compared(fixed.images, standardised(images, fixed.weights))
+    if extent is None or not extent.cut.any():
+        return Pairs(fixed.images, standardised(images, fixed.weights), fixed.weights, images)
+    weights = fixed.weights * _rays(extent, poses.detach(), fixed.views).to(fixed.weights)
+    return Pairs(standardised(fixed.line_integrals, weights), standardised(images, weights), weights, images)
+
+
+def _rays(extent: Extent, poses: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
+    """Weights (B, 1, rows, columns) of the rays of views under poses (B, 4, 4), one each."""
+    if all(view is views[0] for view in views):
+        return ray_weights(extent, poses, views[0])[:, None]
+    return torch.stack([ray_weights(extent, pose[None], view) for pose, view in zip(poses, views, strict=True)])
 
 
 def slope_at(
@@ -129,16 +151,18 @@ def slope_at(
     poses: torch.Tensor,
     centers: torch.Tensor,
     create_graph: bool = False,
+    extent: Extent | None = None,
 ) -> Slope:
     """What B X-rays and DRRs under poses (B, 4, 4) have in common, and how that changes about centers (B, 3).
 
-    With create_graph, the gradients can be differentiated to the parameters of the network, not to the poses: the
-    projector has no Hessian, and training needs none.
+    extent: see `paired`. With create_graph, the gradients can be differentiated to the parameters of the network, not
+    to the poses: the projector has no Hessian, and training needs none.
     """
     poses = poses.detach().requires_grad_()
-    images, compared = _compared(network, moving, fixed, poses)
+    pairs = paired(moving, fixed, poses, extent)
+    compared = network.compared(pairs.fixed, pairs.moving)
     (slope,) = torch.autograd.grad(compared.value.sum(), poses, create_graph=create_graph, retain_graph=True)
-    metric = image_metric(images, poses, fixed.weights, centers)
+    metric = image_metric(pairs.projected, poses, pairs.weights, centers)
     return Slope(compared, twist_gradient(slope, poses.detach(), centers), metric)
 
 
@@ -146,7 +170,8 @@ def similarity(
     network: SimilarityNetwork, attenuation: VolumeTensor, fixed: FixedXrays, poses: torch.Tensor
 ) -> torch.Tensor:
     """Values (B,) of the learned similarity of B X-rays and a CT under B poses (B, 4, 4); lower is more alike."""
-    return _compared(network, moving_volume(network, attenuation), fixed, poses)[1].value
+    pairs = paired(moving_volume(network, attenuation), fixed, poses)
+    return network.compared(pairs.fixed, pairs.moving).value
 
 
 def twist_gradient(matrix_gradient: torch.Tensor, poses: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:

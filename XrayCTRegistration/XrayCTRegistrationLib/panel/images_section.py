@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
+from ..io.carm_files import CARM_SUFFIXES
 from ..mrml.chosen import choose_mask, mask_node
 from ..mrml.geometry import read_geometry
 from ..mrml.loading import LoadedXrays, is_xray_file, load_xrays, split_stack, stack_as_run
@@ -66,8 +67,8 @@ class ImagesSection:
 
     def take_files(self, paths: Sequence[str | Path]) -> None:
         """Load X-ray files and choose them, and read C-arm files for the current X-ray; what is wrong is told below."""
-        images = [path for path in map(Path, paths) if path.suffix.lower() != ".json"]
-        carms = [path for path in map(Path, paths) if path.suffix.lower() == ".json"]
+        images = [path for path in map(Path, paths) if path.suffix.lower() not in CARM_SUFFIXES]
+        carms = [path for path in map(Path, paths) if path.suffix.lower() in CARM_SUFFIXES]
         with told_to_people():
             if images:
                 self._choose_loaded(load_xrays(slicer.mrmlScene, images))
@@ -77,7 +78,7 @@ class ImagesSection:
     def _wants(self, path: Path) -> bool:
         if self._selection.parameters is None or self._selection.running:
             return False
-        return is_xray_file(path) or (path.suffix.lower() == ".json" and self._selection.current_xray is not None)
+        return is_xray_file(path) or (path.suffix.lower() in CARM_SUFFIXES and self._selection.current_xray is not None)
 
     def _read_carm(self, path: Path) -> None:
         if self._selection.current_xray is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..geometry import Pose
 from ..levels import Problem
-from ..state import RegistrationState, Steps
+from ..state import RegistrationState, Steps, shown
 
 _RENDERED_PIXELS_AT_ONCE = 24_000
 # pixels along the longest side, first deviation as a share of the search range, population, generations
@@ -28,7 +28,9 @@ def cmaes(problem: Problem, start: Pose, seed: int) -> Steps[tuple[Pose, float]]
     rng = np.random.default_rng(seed)
     mean, pose, value = np.zeros(6), start, -1.0
     for number, (pixels, deviation, population, generations) in enumerate(_STAGES):
-        level = problem.level(start, extent_mm / pixels, 1.5 * extent_mm / pixels, margin_mm=_REACH_MM)
+        state = RegistrationState("CMA-ES", number / len(_STAGES), pose, value)
+        steps = problem.level(start, extent_mm / pixels, 1.5 * extent_mm / pixels, margin_mm=_REACH_MM)
+        level = yield from shown(steps, state)
         options = {
             "popsize": population,
             "CMA_stds": deviation * _DEVIATIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..levels import Level, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from .descent import descend
-from .matching import Match, matched
+from .matching import Match, Matcher, matcher_steps
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
@@ -74,7 +75,10 @@ class Found:
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
     itself, or found again and ahead of all others. The readings of the X-rays' polarity take turns."""
-    grounds = [_Ground.of(one, span) for one in (problem, *problem.otherwise)]
+    state = RegistrationState("search", 0.0, problem.start, -1.0)
+    grounds = []
+    for one in (problem, *problem.otherwise):
+        grounds.append((yield from shown(_ground_steps(one, span), state)))
     pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
     for number in range(_MOST_ROUNDS + 1):
         for ground in grounds:
@@ -89,20 +93,20 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """Where a search takes place: a problem, and the levels to match and to refine at."""
+    """Where a search takes place: a problem, the X-rays to match poses with, and the level to refine them at."""
 
     problem: Problem
-    matching: Level
+    matcher: Matcher
     refining: Level
 
-    @classmethod
-    def of(cls, problem: Problem, span: SearchRange) -> _Ground:
-        match_mm, refine_mm = (problem.extent_mm(problem.start) / pixels for pixels in (_MATCH_PIXELS, _REFINE_PIXELS))
-        return cls(
-            problem,
-            problem.level(problem.start, match_mm, 1.6 * match_mm),
-            problem.level(problem.start, refine_mm, 2 * refine_mm, span.in_plane_mm),
-        )
+
+def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, _Ground]:
+    start = problem.start
+    match_mm, refine_mm = (problem.extent_mm(start) / pixels for pixels in (_MATCH_PIXELS, _REFINE_PIXELS))
+    matching = yield from problem.level(start, match_mm, 1.6 * match_mm)
+    matcher = yield from matcher_steps(matching, problem.center(start), span.in_plane_mm, span.depths_mm)
+    refining = yield from problem.level(start, refine_mm, 2 * refine_mm, span.in_plane_mm)
+    return _Ground(problem, matcher, refining)
 
 
 def _found(pool: list[Candidate]) -> Found:
@@ -131,13 +135,11 @@ def _candidates(
     ground: _Ground, span: SearchRange, seed: int, number: int, state: RegistrationState
 ) -> Steps[list[Pose]]:
     """Round `number` of poses that match, the best first: many about the start, then more about the best of those."""
-    problem, matching = ground.problem, ground.matching
-    center = problem.center(problem.start)
-    turned = turned_poses(problem, span, seed, _POSES_A_ROUND, number)
-    for ranked in matched(matching, center, turned, span.in_plane_mm, span.depths_mm):  # noqa: B007
+    problem = ground.problem
+    for ranked in ground.matcher.matched(turned_poses(problem, span, seed, _POSES_A_ROUND, number)):  # noqa: B007
         yield state
     closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number)
-    for again in matched(matching, center, closer, span.in_plane_mm, span.depths_mm):  # noqa: B007
+    for again in ground.matcher.matched(closer):  # noqa: B007
         yield state
     return _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
 

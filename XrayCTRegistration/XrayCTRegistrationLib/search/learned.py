@@ -28,6 +28,7 @@ from ..networks.interface import (
 from ..networks.sopi import Sopi, guessed_pose
 from ..projector import VolumeTensor, device_for
 from ..state import RegistrationState, Steps
+from ..weights import Extent
 from ..xray import XrayImage
 
 _LEAST_BELIEVED = 0.1  # share of the window
@@ -41,11 +42,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """What a network compares: the X-rays, the CT's plain attenuation, and what of it is projected."""
+    """What a network compares: the X-rays, the CT's plain attenuation, what of it is projected, and where it ends."""
 
     fixed: FixedXrays
     attenuation: VolumeTensor
     moving: VolumeTensor
+    extent: Extent
 
 
 def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -> Steps[Pose]:
@@ -101,7 +103,8 @@ def _scene(problem: Problem, network: SimilarityNetwork, device: torch.device) -
     factors = problem.attenuation.factors_to(VOXEL_MM)
     attenuation = VolumeTensor.of(problem.attenuation.downsampled(factors), device)
     with torch.no_grad():
-        return _Scene(fixed_xrays(views, images, weights), attenuation, moving_volume(network, attenuation))
+        fixed = fixed_xrays(views, images, weights)
+        return _Scene(fixed, attenuation, moving_volume(network, attenuation), problem.extent)
 
 
 def _value_and_way(
@@ -111,7 +114,7 @@ def _value_and_way(
     device, count = scene.fixed.images.device, len(scene.fixed.views)
     poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)
     centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
-    slope = slope_at(network, scene.moving, scene.fixed, poses, centers)
+    slope = slope_at(network, scene.moving, scene.fixed, poses, centers, extent=scene.extent)
     way = descent_directions(slope.gradients.sum(dim=0, keepdim=True), slope.metric.sum(dim=0, keepdim=True))
     return slope.compared.value.detach().mean().item(), way[0].cpu().numpy()
 

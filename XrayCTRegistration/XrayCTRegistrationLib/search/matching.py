@@ -10,7 +10,7 @@ What is correlated is the orientation of gradients, each of which counts at most
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..levels import Level
 from ..similarity import FixedImage
 from ..windows import window_mean
 
-_RENDERED_AT_ONCE = 16
+_RENDERED_AT_ONCE = 8
 _LEAST_OVERLAP = 0.3  # of the CT's footprint, at a shift that counts
 _STANDS_OUT = 0.7  # of the root mean square gradient, from which a gradient counts in full
 _FLAT = 1e-3  # of the footprint: sums of squares below it are of images without structure
@@ -37,28 +37,44 @@ class Match:
     correlation: float
 
 
-def matched(
-    level: Level, center: np.ndarray, poses: Sequence[Pose], reach_mm: float, depths_mm: Sequence[float]
-) -> Iterator[list[Match]]:
-    """Every pose, moved to where its DRRs match all views best, the best first, as far as matched yet; yields after
-    every few.
+class Matcher:
+    """The X-rays of a level, ready for poses to be sought in them. `matcher_steps` makes it."""
 
-    center: (3,) where the poses hold the CT's isocentre. reach_mm: how far across the rays it may stand off.
-    depths_mm: along the rays, that are tried. Several views fix the shift by least squares.
+    def __init__(self, templates: Sequence[_Template]) -> None:
+        self._templates = templates
+
+    def matched(self, poses: Sequence[Pose]) -> Iterator[list[Match]]:
+        """Every pose, moved to where its DRRs match all views best, the best first, as far as matched yet; yields after
+        every few. Several views fix the shift by least squares."""
+        results: list[Match] = []
+        rows = np.concatenate([template.trusted_axes for template in self._templates])
+        for first in range(0, len(poses), _RENDERED_AT_ONCE):
+            batch = poses[first : first + _RENDERED_AT_ONCE]
+            found = [template.best(batch) for template in self._templates]
+            correlations = np.mean([values for _, values in found], axis=0)
+            for index, pose in enumerate(batch):
+                right = [shifts[index] * template.trust for template, (shifts, _) in zip(self._templates, found)]
+                shift_mm = np.linalg.lstsq(rows, np.concatenate(right), rcond=1e-6)[0]
+                results.append(Match(Pose.from_parts(np.eye(3), shift_mm) @ pose, float(correlations[index])))
+            results.sort(key=lambda match: -match.correlation)
+            yield results
+
+
+def matcher_steps(
+    level: Level, center: np.ndarray, reach_mm: float, depths_mm: Sequence[float]
+) -> Generator[None, None, Matcher]:
+    """A matcher of a level's X-rays, with pauses.
+
+    center: (3,) where the poses will hold the CT's isocentre. reach_mm: how far across the rays it may stand off.
+    depths_mm: along the rays, that are tried.
     """
-    results: list[Match] = []
-    templates = [_Template(level, fixed, center, reach_mm, depths_mm) for fixed in level.fixed]
-    for first in range(0, len(poses), _RENDERED_AT_ONCE):
-        batch = poses[first : first + _RENDERED_AT_ONCE]
-        found = [template.best(batch) for template in templates]
-        correlations = np.mean([values for _, values in found], axis=0)
-        rows = np.concatenate([template.trusted_axes for template in templates])
-        for index, pose in enumerate(batch):
-            right = np.concatenate([shifts[index] * template.trust for template, (shifts, _) in zip(templates, found)])
-            shift_mm = np.linalg.lstsq(rows, right, rcond=1e-6)[0]
-            results.append(Match(Pose.from_parts(np.eye(3), shift_mm) @ pose, float(correlations[index])))
-        results.sort(key=lambda match: -match.correlation)
-        yield results
+    templates = []
+    for fixed in level.fixed:
+        template = _Template(level, fixed, center, reach_mm, depths_mm)
+        for _ in template.prepare(fixed):
+            yield
+        templates.append(template)
+    return Matcher(templates)
 
 
 class _Template:
@@ -86,7 +102,13 @@ class _Template:
         self._field = fixed.view.cropped((int(first[0]), int(first[1])), tuple(int(n) for n in last - first + 1))
         self._shape = tuple(scipy.fft.next_fast_len(side, real=True) for side in self._field.size_px[::-1])
         self._expected = fixed.footprint_px
-        self._scaled = [self._magnified(fixed, scale) for scale in self._scales]
+        self._scaled: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def prepare(self, fixed: FixedImage) -> Iterator[None]:
+        """Make the spectra that are sought, with pauses."""
+        for scale in self._scales:
+            self._scaled.append(self._magnified(fixed, scale))
+            yield
 
     def best(self, poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
         """Shifts (B, 3) in mm, along columns, rows and depth, that carry the poses to where they match, and the
@@ -139,8 +161,10 @@ class _Template:
         return tuple(torch.fft.rfft2(part, s=self._shape) for part in parts)
 
     def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """The part of the inverse transform that is within reach; most of it is not, and is left out half way."""
         columns, rows = self._reach
-        return torch.fft.irfft2(spectrum, s=self._shape)[..., : 2 * rows + 1, : 2 * columns + 1]
+        down = torch.fft.ifft(spectrum, dim=-2)[..., : 2 * rows + 1, :]
+        return torch.fft.irfft(down, n=self._shape[1], dim=-1)[..., : 2 * columns + 1]
 
 
 def _orientations(images: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

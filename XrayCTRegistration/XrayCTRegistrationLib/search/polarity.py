@@ -13,10 +13,10 @@ import numpy as np
 
 from ..levels import Problem
 from ..similarity import SCALES
-from ..state import RegistrationState, Steps
-from ..xray import Polarity, Radiograph, XrayImage, xray_image
+from ..state import RegistrationState, Steps, shown
+from ..xray import Polarity, Radiograph, XrayImage, xray_image_steps
 from .global_search import SearchRange, turned_poses
-from .matching import matched
+from .matching import matcher_steps
 
 _PIXELS = 32
 _POSES = 48
@@ -41,16 +41,18 @@ def readings(
     """
     progress = view_index / len(problem.views)
     view, span = problem.views[view_index], SearchRange()
+    state = RegistrationState("prepare", progress, problem.start, float("nan"))
+    poses = [problem.start, *turned_poses(replace(problem, views=(view,)), span, 0, _POSES)]
     found = []
     for polarity in Polarity:
-        image = xray_image(radiograph, polarity, mask)
+        image = yield from shown(xray_image_steps(radiograph, polarity, mask), state)
         alone = replace(problem, images=(image,), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = alone.level(alone.start, pixel_mm, 1.6 * pixel_mm)
-        poses = [alone.start, *turned_poses(alone, span, 0, _POSES)]
-        center = alone.center(alone.start)
-        for matches in matched(level, center, poses, span.in_plane_mm, span.depths_mm):  # noqa: B007
-            yield RegistrationState("prepare", progress, problem.start, float("nan"))
+        level = yield from shown(alone.level(alone.start, pixel_mm, 1.6 * pixel_mm), state)
+        steps = matcher_steps(level, alone.center(alone.start), span.in_plane_mm, span.depths_mm)
+        matcher = yield from shown(steps, state)
+        for matches in matcher.matched(poses):  # noqa: B007
+            yield state
         similarity = level.similarity([one.pose for one in matches[:_BEST]], SCALES[0]).mean()
         found.append(Reading(polarity, image, float(similarity)))
     found.sort(key=lambda reading: -reading.similarity)

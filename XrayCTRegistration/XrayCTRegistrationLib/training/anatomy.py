@@ -10,29 +10,41 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates, zoom
 
+from ..evaluation.bodies import Patient
+from ..evaluation.protocol import nearest_motion
+from ..geometry import Pose
 from ..hounsfield import AIR_HU
 from ..io.volumes import read_ct
+from ..metrics import bone_points
 from ..networks.interface import VOXEL_MM
 from ..phantom import synthetic_spine
 from ..phantom.shapes import capsule
 from ..projector import Projector, VolumeTensor, projector_for
 from ..volume import Volume, attenuation, prepared
+from ..weights import Extent
+from .differing import AS_SCANNED, Differing, different
 
 _BONE_HU = 150.0
 _METAL_HU = 4000.0
-_DEFORMED, _MIRRORED, _WITH_METAL = 0.7, 0.3, 0.1  # shares of the anatomies
+_DEFORMED, _MIRRORED, _WITH_METAL = 0.8, 0.3, 0.15  # shares of the anatomies
 _KNOTS, _BEND_MM = 5, 6.0  # of the elastic deformation: knots along each axis, standard deviation of their shifts
+_SCALES, _STRETCHES = (0.85, 1.15), (0.93, 1.07)  # of all axes alike, and of each for itself
+_CURVE_MM = 8.0  # standard deviation of how far the spine's middle is carried to each side of its ends
 
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """A CT as training sees it. name: where it comes from. fixed: draws X-rays of the whole CT. moving: the attenuation
-    (1, slices, rows, columns) per mm, coarser, whole or bone alone. isocenter: (3,) in its own world."""
+    """A CT as training sees it. name: where it comes from. fixed: draws X-rays of the body, which may differ from the
+    CT. moving: the CT's attenuation (1, slices, rows, columns) per mm, coarser, whole or bone alone. isocenter: (3,) of
+    the CT in its own world. extent: what the CT holds of the body. imaged_to_ct: brings the body's bones nearest to
+    where the CT has them."""
 
     name: str
     fixed: Projector
     moving: VolumeTensor
     isocenter: np.ndarray
+    extent: Extent
+    imaged_to_ct: Pose
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Source:
     ct_paths: files or folders as `read_ct` takes them; synthetic_share: of the anatomies, are invented (all of them
     without a CT). xray_voxel_mm, voxel_mm: of the CT that X-rays are made of, and of the moving volume; bone_only:
     whether the latter holds bone alone. varied: False for CTs as they are, as one patient's adaptation wants them.
+    differing: how the bodies that X-rays show differ from the CTs.
     """
 
     ct_paths: tuple[str, ...]
@@ -50,6 +63,7 @@ class Source:
     voxel_mm: float = VOXEL_MM
     bone_only: bool = False
     varied: bool = True
+    differing: Differing = AS_SCANNED
 
 
 class AnatomyPool:
@@ -58,7 +72,7 @@ class AnatomyPool:
     What is in a slot depends on the seed and the step alone, so that a resumed training sees what it would have seen.
     """
 
-    def __init__(self, source: Source, seed: int, device: torch.device, slots: int = 8, lifetime: int = 160) -> None:
+    def __init__(self, source: Source, seed: int, device: torch.device, slots: int = 8, lifetime: int = 240) -> None:
         self._source, self._seed, self._device = source, seed, device
         self._slots, self._lifetime = slots, lifetime
         self._held: dict[int, tuple[int, Anatomy]] = {}
@@ -83,7 +97,8 @@ def drawn_anatomy(source: Source, rng: np.random.Generator, device: torch.device
         name, volume = Path(path).name, _coarse_ct(path, source.xray_voxel_mm)
     if source.varied:
         volume = varied(volume, rng)
-    return anatomy_of(name, volume, source.voxel_mm, source.bone_only, device)
+    patient = different(volume, source.differing, rng)
+    return anatomy_of(name, patient.given, source.voxel_mm, source.bone_only, device, patient)
 
 
 def unvaried_anatomy(path: Path, device: torch.device) -> Anatomy:
@@ -92,13 +107,18 @@ def unvaried_anatomy(path: Path, device: torch.device) -> Anatomy:
     return anatomy_of(path.name, volume, Source.voxel_mm, Source.bone_only, device)
 
 
-def anatomy_of(name: str, ct: Volume, voxel_mm: float, bone_only: bool, device: torch.device) -> Anatomy:
-    """A CT in Hounsfield units, ready to train or to validate on."""
+def anatomy_of(
+    name: str, ct: Volume, voxel_mm: float, bone_only: bool, device: torch.device, patient: Patient | None = None
+) -> Anatomy:
+    """A CT in Hounsfield units, ready to train or to validate on. patient: whom X-rays show; None: as the CT does."""
+    patient = patient or Patient(ct, ct)
+    points = bone_points(ct)
     moving = Volume(np.where(ct.array > _BONE_HU, ct.array, AIR_HU), ct.ijk_to_world) if bone_only else ct
     coarse = attenuation(moving).downsampled(ct.factors_to(voxel_mm))
     values = torch.from_numpy(np.ascontiguousarray(coarse.array))[None].to(device)
-    fixed = projector_for(attenuation(ct), str(device))
-    return Anatomy(name, fixed, VolumeTensor(values, coarse.ijk_to_world), ct.center)
+    fixed = projector_for(attenuation(patient.imaged), str(device))
+    back = nearest_motion(points, patient.displaced(points)).inverse()
+    return Anatomy(name, fixed, VolumeTensor(values, coarse.ijk_to_world), ct.center, Extent.of(attenuation(ct)), back)
 
 
 def varied(ct: Volume, rng: np.random.Generator) -> Volume:
@@ -113,10 +133,14 @@ def varied(ct: Volume, rng: np.random.Generator) -> Volume:
 
 
 def deformed(array: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An array (slices, rows, columns) bent by a smooth random field and scaled by up to a tenth along each axis."""
+    """An array (slices, rows, columns) of a lying body, its spine curved, bent by a smooth random field, and scaled by
+    up to a fifth along each axis."""
     middle = (np.array(array.shape) - 1) / 2
-    scale = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
+    scale = rng.uniform(*_SCALES) * rng.uniform(*_STRETCHES, 3)
     coordinates = np.indices(array.shape, dtype=np.float32)
+    along = np.linspace(-1, 1, array.shape[0], dtype=np.float32)[:, None, None]
+    for axis in (1, 2):
+        coordinates[axis] += np.float32(rng.normal(0, _CURVE_MM / spacing_mm[::-1][axis])) * (along**2 - 0.5)
     for axis, spacing in enumerate(spacing_mm[::-1]):
         knots = rng.normal(0, _BEND_MM / spacing, (_KNOTS,) * 3)
         factors = np.array(array.shape) / _KNOTS

@@ -43,7 +43,8 @@ def pose_directions(
 ) -> tuple[Compared, torch.Tensor, torch.Tensor]:
     """What was compared, the network's ways down (B, 6), and the geodesic ways to the true poses (B, 6). With
     create_graph, the former can be differentiated to the parameters."""
-    slope = slope_at(network, moving, batch.fixed, batch.poses, carried(batch.isocenters, batch.poses), create_graph)
+    centers = carried(batch.isocenters, batch.poses)
+    slope = slope_at(network, moving, batch.fixed, batch.poses, centers, create_graph, batch.extent)
     return slope.compared, slope.ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
 
 

@@ -12,6 +12,7 @@ from ..evaluation.protocol import ROTATION_DEG, TRANSLATION_MM, protocol_view
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, rotation_from_vector
 from ..networks.interface import FixedXrays, fixed_xrays
 from ..realism import Realism, degraded
+from ..weights import Extent
 from .anatomy import Anatomy
 
 _LEAST_SPREAD = 0.03  # of the protocol's deviations, between the two poses of a sample
@@ -19,12 +20,14 @@ _LEAST_SPREAD = 0.03  # of the protocol's deviations, between the two poses of a
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """fixed: X-rays at the true poses. poses, true: (B, 4, 4) ct_to_world, float64. isocenters: (B, 3) of the CT."""
+    """fixed: X-rays at the true poses. poses, true: (B, 4, 4) ct_to_world, float64. isocenters: (B, 3) of the CT, of
+    which `extent` tells where it ends; None: every ray counts."""
 
     fixed: FixedXrays
     poses: torch.Tensor
     true: torch.Tensor
     isocenters: torch.Tensor
+    extent: Extent | None = None
 
 
 def training_view(image_px: int) -> XrayView:
@@ -47,13 +50,14 @@ def sampled_batch(
     """
     pairs = [pose_pair(view, anatomy.isocenter, rng, rng.uniform(_LEAST_SPREAD, 1, 3)) for rng in generators]
     poses, true = (torch.from_numpy(np.stack([pair[k].matrix for pair in pairs])) for k in (0, 1))
-    integrals = anatomy.fixed.images(true, view).cpu().numpy()
+    imaged = true @ torch.from_numpy(anatomy.imaged_to_ct.matrix.copy())
+    integrals = anatomy.fixed.images(imaged, view).cpu().numpy()
     images, weights = zip(*(degraded(image, rng, realism) for image, rng in zip(integrals, generators)))
     device = anatomy.moving.values.device
     stacked = (torch.from_numpy(np.stack(part)).to(device) for part in (images, weights))
     isocenters = torch.from_numpy(np.tile(anatomy.isocenter, (len(pairs), 1)))
     fixed = fixed_xrays([view] * len(pairs), *stacked)
-    return Batch(fixed, poses.to(device), true.to(device), isocenters.to(device))
+    return Batch(fixed, poses.to(device), true.to(device), isocenters.to(device), anatomy.extent)
 
 
 def pose_pair(view: XrayView, isocenter: np.ndarray, rng: np.random.Generator, spread: np.ndarray) -> tuple[Pose, Pose]:

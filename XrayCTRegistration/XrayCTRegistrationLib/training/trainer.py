@@ -155,8 +155,9 @@ def _stepped(
     learner.optimizer.zero_grad(set_to_none=True)
     total.backward(inputs=[parameter for parameter in trained if parameter.requires_grad])
     processes.average_gradients(trained)
-    nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
-    learner.optimizer.step()
+    norm = nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
+    if torch.isfinite(norm):  # else a pair in the batch had nothing to compare; its row in the log is nan
+        learner.optimizer.step()
     decomposition = float(losses[-1].detach()) if isinstance(learner.network, DualBranch) else math.nan
     shown = torch.tensor([float(losses[0].detach()), *found.mean(dim=0).tolist(), decomposition], dtype=torch.float64)
     shown = processes.mean(shown).tolist()

@@ -1,0 +1,107 @@
+"""`xrayct evaluate --dataset`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import InputError
+from .console import console, facts, files_fact, progress_bars, say, waiting
+
+if TYPE_CHECKING:
+    from ..evaluation.datasets import Dataset
+    from ..evaluation.runner import CaseResult
+
+_RECORD, _INTERRUPTED = "cases.jsonl", 130
+_NAMED = 3  # of what is left out; the rest is counted
+
+
+class DatasetName(str, Enum):
+    DEEPFLUORO = "deepfluoro"
+    AUTOSCOPER = "autoscoper"
+
+
+def evaluate_dataset(
+    kind: DatasetName, path: Path, starts: int, methods: list[str], device: str, seed: int, resume: bool, folder: Path
+) -> None:
+    """Register every image of a data set from a number of starts, and write and print the table of its papers."""
+    with waiting("Starting"):
+        from ..evaluation import case_files
+        from ..evaluation.datasets import open_dataset
+        from ..evaluation.datasets.table import FILES, write_dataset_report
+        from ..evaluation.runner import START, rows_of_case
+        from ..projector import device_for
+        from ..registration import Settings
+        from .stages import announce_compilation
+
+        data = open_dataset(kind.value, path)
+        device_for(device)
+    _tell(data)
+    settings = {"dataset": kind.value, "path": str(path.resolve()), "seed": seed}
+    before = case_files.recorded(folder / _RECORD, settings) if resume else []
+    case_files.begin_record(folder / _RECORD, settings, before)
+    known = {(row.ct, row.case, row.method): row for row in before}
+    announce_compilation()
+    rows: list[CaseResult] = []
+    try:
+        with progress_bars() as bars:
+            task = bars.add_task(f"Registering ({kind.value})", total=len(data.names) * starts, detail="")
+            for name in data.names:
+                for start in range(starts):
+                    wanted = [(name, start, method) for method in (START, *methods)]
+                    if all(key in known for key in wanted):
+                        of_case = [known[key] for key in wanted]
+                    else:
+                        case = data.case(name, start, seed)
+                        of_case = rows_of_case(case, methods, Settings(search=data.search, device=device, seed=seed))
+                        case_files.record(folder / _RECORD, of_case)
+                    rows += of_case
+                    errors = " -> ".join(f"{row.mtre_mm:.1f}" for row in of_case)
+                    bars.update(task, advance=1, detail=f"{name}: mTRE {errors} mm")
+    except KeyboardInterrupt:
+        say(
+            f"Interrupted. The cases so far are in {folder / _RECORD}; --resume goes on after them.", "Note: ", "yellow"
+        )
+        raise typer.Exit(_INTERRUPTED) from None
+    write_dataset_report(folder, data, rows)
+    _print(data, rows)
+    facts([files_fact(folder, (*FILES, _RECORD))])
+
+
+def check_options(given: dict[str, bool], paths: list[Path]) -> Path:
+    """The one path of a data set. Raises InputError for options that do not go with it. given: by their names."""
+    unfit = [name for name, is_given in given.items() if is_given]
+    if unfit:
+        raise InputError(f"{unfit[0]} is for simulated X-rays. Leave it out with --dataset.")
+    if len(paths) != 1:
+        raise InputError(f"--dataset takes one path, the file or folder of the data set; there are {len(paths)}.")
+    return paths[0]
+
+
+def _tell(data: Dataset) -> None:
+    about, skipped = data.about, data.skipped
+    left_out = [f"{one.what} ({one.why})" for one in skipped[:_NAMED]]
+    if len(skipped) > _NAMED:
+        left_out.append(f"and {len(skipped) - _NAMED} more, in summary.md")
+    rows = [
+        ("Data set", f"{about.name}: {len(data.names)} images"),
+        ("Licence", about.licence),
+        ("Cite", about.citation),
+    ]
+    facts([*rows, ("Starts", about.starts), ("Left out", "; ".join(left_out) or "nothing")])
+
+
+def _print(data: Dataset, results: list[CaseResult]) -> None:
+    from rich.table import Table
+
+    from ..evaluation.datasets.table import cells, group_rows, head
+
+    table = Table(title=f"{data.about.name}: lengths in mm, rotation in degrees, medians")
+    for number, title in enumerate(head(data.criteria)):
+        table.add_column(title, justify="left" if number < 2 else "right", overflow="fold")
+    for row in group_rows(results, data.criteria):
+        table.add_row(*cells(row))
+    console.print(table)
