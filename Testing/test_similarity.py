@@ -100,16 +100,13 @@ def test_the_gauss_newton_way_leads_up_and_vanishes_where_all_is_explained():
     assert same.way.abs().max() < 1e-4  # an optimum, up to float32
 
 
-def test_the_gauss_newton_matrix_is_the_curvature_of_the_explained_squares_at_the_optimum():
-    fixed, image = fixed_image(textured(0)), textured(0)
+def test_the_gauss_newton_matrix_is_the_curvature_of_the_similarity_at_the_optimum():
+    fixed, image, wide = fixed_image(textured(0)), textured(0), 10.0  # a scale at which nothing is an outlier
     jacobian = torch.stack([textured(k) for k in range(2, 8)])
-    system = gauss_newton(compare(fixed, image[None], ALL), fixed, image, jacobian)
+    system = gauss_newton(compare(fixed, image[None], ALL, wide), fixed, image, jacobian)
     assert torch.linalg.eigvalsh(system.matrix).min() > 0
     step = 0.02
     for axis in range(6):
-        found = compare(
-            fixed, (image + step * jacobian[axis])[None], ALL, 10.0
-        )  # a scale at which nothing is an outlier
-        lost = (found.weights * found.residuals.square()).sum() / (found.weights * found.moving.pixels.square()).sum()
+        found = compare(fixed, (image + step * jacobian[axis])[None], ALL, wide)
         # the fitted slope of contrast and the flatness floor's own slope: some percent
-        assert float(lost) == pytest.approx(step**2 * float(system.matrix[axis, axis]), rel=0.15)
+        assert 1 - float(found.similarity) == pytest.approx(0.5 * step**2 * float(system.matrix[axis, axis]), rel=0.15)

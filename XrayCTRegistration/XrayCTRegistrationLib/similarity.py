@@ -95,7 +95,8 @@ class Comparison:
 
     similarity: (B,) at most 1. compared: (B,) how much counted, as a share of the CT's footprint, at most 1.
     fixed, moving, contrast: what was compared, see above. residuals, weights: (B, rows, columns) of the normalised
-    images; fitting: the weights times those of outliers. unit: (B,) half squares of residuals that cost 1 in similarity.
+    images; fitting: the weights times those of outliers. unit: (B,) weighted half squares of residuals that cost 1 in
+    similarity.
     """
 
     similarity: torch.Tensor

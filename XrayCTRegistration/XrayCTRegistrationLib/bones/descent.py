@@ -9,6 +9,7 @@ import numpy as np
 
 from ..geometry import Pose
 from ..search.descent import CORRELATED_PIXELS
+from ..state import Result
 from .anatomy import Bone
 from .joints import Joint, Tie, prior
 from .levels import Resolution
@@ -51,20 +52,15 @@ def climbed(
 
     scale: of the similarity. The bodies' shadows at the beginning say what of the X-rays counts.
     """
-    level = resolution.level(moving, bodies.poses, bodies.views)
+    leveling = resolution.level(moving, bodies.poses, bodies.views)
+    level = yield from _showing(leveling, bodies)
     rows = np.concatenate([np.arange(6 * number, 6 * number + 6) for number in moving])
     isocenter = resolution.problem.isocenter
     covariance = np.zeros((len(rows), len(rows)))
     for _ in range(steps):
         centers = bodies.centers(isocenter)
         linearising = level.linearised([bodies.poses[number] for number in moving], centers[list(moving)], scale)
-        while True:
-            try:
-                next(linearising)
-            except StopIteration as end:
-                at = end.value
-                break
-            yield bodies
+        at = yield from _showing(linearising, bodies)
         _, tied, back = prior(bodies.ties, bodies.joint, bodies.poses, centers)
         noise = CORRELATED_PIXELS * at.noise
         matrix = at.matrix + noise * tied[np.ix_(rows, rows)]
@@ -81,3 +77,13 @@ def climbed(
         if np.abs(twists[:, :3]).max() < _STILL_RAD and np.abs(twists[:, 3:]).max() < _STILL_MM:
             break
     return Climbed(bodies, covariance)
+
+
+def _showing(steps: Generator[None, None, Result], bodies: Bodies) -> Generator[Bodies, None, Result]:
+    """Steps that yield nothing of their own, showing where the bodies stand meanwhile."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield bodies

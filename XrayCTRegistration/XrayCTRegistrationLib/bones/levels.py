@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from ..fixed_images import fixed_image_steps
 from ..geometry import Pose, XrayView
-from ..levels import RIM_MM, Level, Problem
+from ..levels import RIM_MM, Level, LevelSteps, Problem
 from ..projector import Projector, projector_for
 from ..similarity import FixedImage
 from ..volume import Volume
@@ -33,15 +34,16 @@ class Resolution:
     projectors: tuple[Projector, ...]
 
     @classmethod
-    def of(cls, problem: Problem, anatomy: Anatomy, pixel_mm: float) -> Resolution:
-        """The resolution with pixels, and voxels, of about pixel_mm at the isocentre."""
-        factors = problem.attenuation.factors_to(pixel_mm)
-        volumes = tuple(
-            volume.downsampled(factors) for volume in (anatomy.rest, *(bone.excess for bone in anatomy.bones))
-        )
-        return cls(problem, pixel_mm, volumes, tuple(projector_for(one, problem.device) for one in volumes))
+    def of(cls, problem: Problem, anatomy: Anatomy, pixel_mm: float) -> Generator[None, None, Resolution]:
+        """The resolution with pixels, and voxels, of about pixel_mm at the isocentre; with pauses."""
+        factors, volumes, projectors = problem.attenuation.factors_to(pixel_mm), [], []
+        for whole in (anatomy.rest, *(bone.excess for bone in anatomy.bones)):
+            volumes.append((yield from whole.downsampled_steps(factors, None)))
+            projectors.append(projector_for(volumes[-1], problem.device))
+            yield
+        return cls(problem, pixel_mm, tuple(volumes), tuple(projectors))
 
-    def level(self, moving: Sequence[int], poses: Sequence[Pose], shown: Sequence[Sequence[int]]) -> Level:
+    def level(self, moving: Sequence[int], poses: Sequence[Pose], shown: Sequence[Sequence[int]]) -> LevelSteps:
         """The level in which some of the bodies move and all others stand still behind them, at poses (all bodies).
 
         shown: for every bone, which of the X-rays show it. Only the shadow of the bones among the moving, and a rim
@@ -51,15 +53,24 @@ class Resolution:
         for view in range(len(self.problem.views)):
             bones = [number for number in moving if number and view in shown[number - 1]]
             if bones:
-                fixed.append(self._about(view, bones, moving, poses))
+                fixed.append((yield from self._about(view, bones, moving, poses)))
         extent = replace(self.problem.extent, cut=np.zeros((3, 2), bool), bone_alone=False)  # weighed here, once
         return Level(tuple(self.projectors[number] for number in moving), tuple(fixed), extent, self.pixel_mm)
 
-    def _about(self, view: int, bones: Sequence[int], moving: Sequence[int], poses: Sequence[Pose]) -> FixedImage:
+    def _about(
+        self, view: int, bones: Sequence[int], moving: Sequence[int], poses: Sequence[Pose]
+    ) -> Generator[None, None, FixedImage]:
         """An X-ray that counts about the bones, with what stands still behind the moving."""
-        alone = replace(self.problem, images=self.problem.images[view : view + 1], views=self.problem.views[view : view + 1])
         placed = [(self.volumes[number], poses[number]) for number in bones]
-        (fixed,) = alone.fixed_images(placed, self.pixel_mm, RIM_MM, self.projectors[0].device)
+        fixed = yield from fixed_image_steps(
+            self.problem.images[view],
+            self.problem.views[view],
+            placed,
+            self.problem.center(poses[0]),
+            self.pixel_mm,
+            RIM_MM,
+            self.projectors[0].device,
+        )
         images = {number: self._image(number, poses[number], fixed.view) for number in (*self._still(moving), *bones)}
         behind = torch.zeros_like(fixed.line_integrals) + sum(images[number] for number in self._still(moving))
         about = shadow(sum(images[number] for number in bones)[None], max(1, round(RIM_MM / self.pixel_mm)))[0]

@@ -15,7 +15,7 @@ _VERTEBRAE = [
     *(f"C{n}" for n in range(7, 0, -1)),
 ]
 _LIMBS = ("humerus", "scapula", "clavicula", "femur", "hip")
-# The bones of the task `total`, version 2, by their numbers (Wasserthal et al. 2023); a vertebra goes by its short name.
+# The bones of the task `total`, version 2 (Wasserthal et al. 2023), by number; a vertebra goes by its short name.
 TOTALSEGMENTATOR: dict[int, str] = {
     25: "sacrum",
     **{26 + index: name for index, name in enumerate(_VERTEBRAE)},
