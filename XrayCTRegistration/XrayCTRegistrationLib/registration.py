@@ -127,6 +127,19 @@ def registration_steps(
     start: ct_to_world; `centered` unless given. masks: (rows, columns), nonzero where an X-ray may be used.
     Raises InputError when the input cannot be registered.
     """
+    _, result = yield from registered_problem_steps(ct, radiographs, views, start, settings, masks)
+    return result
+
+
+def registered_problem_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Steps[tuple[Problem, RegistrationResult]]:
+    """As `registration_steps`; returns the prepared input, too, for what goes on from there."""
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
@@ -143,7 +156,7 @@ def registration_steps(
             with outcome.timed(name):
                 problem = (yield from stage(problem, outcome, settings)) or problem
         with outcome.timed("report"):
-            return (yield from _report(problem, outcome))
+            return problem, (yield from _report(problem, outcome))
 
 
 def centered(ct: Volume, views: Sequence[XrayView]) -> Pose:

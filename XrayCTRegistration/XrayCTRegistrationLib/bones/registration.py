@@ -1,0 +1,164 @@
+"""Several bones of one CT registered to the same X-rays, as a stepper.
+
+    whole CT -> one bone after another, coarse to fine -> all bones together -> report
+
+The X-ray is explained as the sum of the DRRs of all bodies, each at its present pose.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..confidence import Confidence, Evidence, confidence, evidence_of
+from ..geometry import Pose, XrayView
+from ..levels import Problem
+from ..registration import RegistrationResult, Settings, registered_problem_steps
+from ..similarity import SCALES
+from ..state import RegistrationState, Result, Steps, finished
+from ..threads import torch_on_one_thread
+from ..volume import Volume
+from ..xray import Radiograph
+from .anatomy import Anatomy, Bone, taken_apart
+from .descent import Bodies, climbed
+from .joints import Joint, ties_of
+from .levels import SEEN, Resolution, seen_share
+from .segments import Segment, check_distinct, tell_of_many
+
+_PIXELS_MM = (3.0, 1.5)  # at the isocentre: a bone after another at each, then all together at the finest
+_STEPS = 6  # of Gauss-Newton at each resolution and scale of the similarity
+_STAGE = "bones"
+
+
+@dataclass(frozen=True, eq=False)
+class BoneResult:
+    """name, color: of the segment. pose: ct_to_world of this bone. similarity: about it, at most 1. moved_deg, moved_mm:
+    rotation, and shift of its middle, from where the CT's pose has it. shown: which X-rays show it; none: it stays with
+    the CT. confidence, evidence: None where no X-ray shows it."""
+
+    name: str
+    color: tuple[float, float, float] | None
+    pose: Pose
+    similarity: float
+    moved_deg: float
+    moved_mm: float
+    shown: tuple[int, ...]
+    confidence: Confidence | None
+    evidence: Evidence | None
+
+
+@dataclass(frozen=True, eq=False)
+class BonesResult:
+    """whole: of the CT in one piece. bones: in the order of their segments. seconds: beyond the whole."""
+
+    whole: RegistrationResult
+    bones: tuple[BoneResult, ...]
+    seconds: float
+
+
+def register_bones(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    segments: Sequence[Segment],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+    others: Sequence[Segment] = (),
+    joint: Joint | None = None,
+) -> BonesResult:
+    """Find the pose of a CT and of each of its bones; see `bones_steps`."""
+    return finished(bones_steps(ct, radiographs, views, segments, start, settings, masks, others, joint))
+
+
+def bones_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    segments: Sequence[Segment],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+    others: Sequence[Segment] = (),
+    joint: Joint | None = None,
+) -> Steps[BonesResult]:
+    """Register a CT as `registration_steps` does, then every bone of segments; yields states, returns the result.
+
+    others: segments that stay with the rest of the CT. joint: what is known of the motion between neighbours. Raises
+    InputError that names the segment, or the X-ray, that cannot be registered.
+    """
+    check_distinct(segments)
+    tell_of_many(segments)
+    problem, whole = yield from registered_problem_steps(ct, radiographs, views, start, settings, masks)
+    begin = time.perf_counter()
+    with torch_on_one_thread():
+        anatomy = taken_apart(problem.attenuation, segments, others)
+        yield RegistrationState(_STAGE, 0.1, whole.pose, -1.0)
+        bodies = _standing(problem, anatomy, whole.pose, joint or Joint())
+        for pixel_mm in _PIXELS_MM:
+            resolution = yield from _showing(Resolution.of(problem, anatomy, pixel_mm), whole.pose)
+            for scale in SCALES:
+                for number in _seen(bodies):
+                    bodies = (yield from _moved(resolution, bodies, (number,), scale, whole.pose)).bodies
+        if _seen(bodies):
+            bodies = (yield from _moved(resolution, bodies, (0, *_seen(bodies)), SCALES[-1], whole.pose)).bodies
+        bones = []
+        for number, bone in enumerate(anatomy.bones, start=1):
+            bones.append((yield from _reported(resolution, bodies, number, bone, whole.pose)))
+    return BonesResult(whole, tuple(bones), time.perf_counter() - begin)
+
+
+def _standing(problem: Problem, anatomy: Anatomy, pose: Pose, joint: Joint) -> Bodies:
+    """All bodies where the CT in one piece stands."""
+    shown = tuple(
+        tuple(
+            index
+            for index, (image, view) in enumerate(zip(problem.images, problem.views))
+            if seen_share(bone, pose, image, view) >= SEEN
+        )
+        for bone in anatomy.bones
+    )
+    poses = (pose,) * (len(anatomy.bones) + 1)
+    return Bodies(anatomy.bones, shown, tuple(ties_of(anatomy.bones)), joint, poses)
+
+
+def _seen(bodies: Bodies) -> list[int]:
+    return [number for number, views in enumerate(bodies.views, start=1) if views]
+
+
+def _moved(resolution: Resolution, bodies: Bodies, moving: Sequence[int], scale: float, pose: Pose):
+    return (yield from _showing(climbed(resolution, bodies, moving, scale, _STEPS), pose))
+
+
+def _showing(steps: Generator[object, None, Result], pose: Pose) -> Steps[Result]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield RegistrationState(_STAGE, 0.5, pose, -1.0)
+
+
+def _reported(resolution: Resolution, bodies: Bodies, number: int, bone: Bone, whole: Pose) -> Steps[BoneResult]:
+    pose, shown = bodies.poses[number], bodies.views[number - 1]
+    if not shown:
+        return BoneResult(bone.name, bone.color, pose, math.nan, 0.0, 0.0, shown, None, None)
+    end = yield from _showing(climbed(resolution, bodies, (number,), SCALES[-1], 0), whole)
+    level = yield from _showing(resolution.level((number,), bodies.poses, bodies.views), whole)
+    evidence = evidence_of(level.compare([pose]), end.covariance, math.nan)
+    extent = replace(resolution.problem.extent, cut=np.zeros((3, 2), bool))
+    return BoneResult(
+        bone.name,
+        bone.color,
+        pose,
+        evidence.similarity,
+        (pose @ whole.inverse()).rotation_angle_deg(),
+        float(np.linalg.norm(pose.apply(bone.center) - whole.apply(bone.center))),
+        shown,
+        confidence(evidence, extent, strayed=False),
+        evidence,
+    )
