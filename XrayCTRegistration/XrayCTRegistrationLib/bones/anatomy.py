@@ -57,7 +57,7 @@ def taken_apart(attenuation: Volume, segments: Sequence[Segment], others: Sequen
     InputError that names the segment when it is empty, beside the CT, within the others, or no bone in this CT.
     """
     places = [place_in(segment, attenuation) for segment in segments]
-    owners = _owners(attenuation, places, [place_in(segment, attenuation) for segment in others if _usable(segment)])
+    owners = _owners(attenuation, places, [place for one in others if (place := _placed(one, attenuation)) is not None])
     rest = Volume(attenuation.array.astype(np.float32), attenuation.ijk_to_world)
     bones = []
     for number, (segment, place) in enumerate(zip(segments, places), start=1):
@@ -67,15 +67,16 @@ def taken_apart(attenuation: Volume, segments: Sequence[Segment], others: Sequen
 
 def is_bone(attenuation: Volume, segment: Segment) -> bool:
     """Whether the CT is denser within a segment than soft tissue is; False also where the segment cannot be placed."""
+    place = _placed(segment, attenuation)
+    return place is not None and float(attenuation.array[place.box][place.inside].mean()) > _BONE_ON_AVERAGE
+
+
+def _placed(segment: Segment, grid: Volume) -> Place | None:
+    """Where a segment lies that nobody asked for; None where it cannot be placed, which then is nobody's concern."""
     try:
-        place = place_in(segment, attenuation)
+        return place_in(segment, grid)
     except InputError:
-        return False
-    return float(attenuation.array[place.box][place.inside].mean()) > _BONE_ON_AVERAGE
-
-
-def _usable(segment: Segment) -> bool:
-    return bool(segment.mask.array.any())
+        return None
 
 
 def _owners(grid: Volume, places: Sequence[Place], others: Sequence[Place]) -> np.ndarray:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..confidence import Confidence, Evidence, confidence, evidence_of
+from ..confidence import Evidence, evidence_of
 from ..geometry import Pose, XrayView
 from ..levels import Problem
 from ..registration import RegistrationResult, Settings, registered_problem_steps
@@ -24,7 +24,7 @@ from ..threads import torch_on_one_thread
 from ..volume import Volume
 from ..xray import Radiograph
 from .anatomy import Anatomy, Bone, taken_apart
-from .descent import Bodies, climbed
+from .descent import Bodies, Climbed, climbed
 from .joints import Joint, ties_of
 from .levels import SEEN, Resolution, seen_share
 from .segments import Segment, check_distinct, tell_of_many
@@ -36,9 +36,10 @@ _STAGE = "bones"
 
 @dataclass(frozen=True, eq=False)
 class BoneResult:
-    """name, color: of the segment. pose: ct_to_world of this bone. similarity: about it, at most 1. moved_deg, moved_mm:
-    rotation, and shift of its middle, from where the CT's pose has it. shown: which X-rays show it; none: it stays with
-    the CT. confidence, evidence: None where no X-ray shows it."""
+    """name, color: of the segment. pose: ct_to_world of this bone. similarity: about it, at most 1; NaN where no X-ray
+    shows it. moved_deg, moved_mm: rotation, and shift of its middle, from where the CT's pose has it. shown: which
+    X-rays show it; none: it stays with the CT. evidence: None where no X-ray shows it. `Confidence` is calibrated for whole CTs, and is not said of a bone.
+    """
 
     name: str
     color: tuple[float, float, float] | None
@@ -47,7 +48,6 @@ class BoneResult:
     moved_deg: float
     moved_mm: float
     shown: tuple[int, ...]
-    confidence: Confidence | None
     evidence: Evidence | None
 
 
@@ -130,7 +130,7 @@ def _seen(bodies: Bodies) -> list[int]:
     return [number for number, views in enumerate(bodies.views, start=1) if views]
 
 
-def _moved(resolution: Resolution, bodies: Bodies, moving: Sequence[int], scale: float, pose: Pose):
+def _moved(resolution: Resolution, bodies: Bodies, moving: Sequence[int], scale: float, pose: Pose) -> Steps[Climbed]:
     return (yield from _showing(climbed(resolution, bodies, moving, scale, _STEPS), pose))
 
 
@@ -146,11 +146,10 @@ def _showing(steps: Generator[object, None, Result], pose: Pose) -> Steps[Result
 def _reported(resolution: Resolution, bodies: Bodies, number: int, bone: Bone, whole: Pose) -> Steps[BoneResult]:
     pose, shown = bodies.poses[number], bodies.views[number - 1]
     if not shown:
-        return BoneResult(bone.name, bone.color, pose, math.nan, 0.0, 0.0, shown, None, None)
+        return BoneResult(bone.name, bone.color, pose, math.nan, 0.0, 0.0, shown, None)
     end = yield from _showing(climbed(resolution, bodies, (number,), SCALES[-1], 0), whole)
     level = yield from _showing(resolution.level((number,), bodies.poses, bodies.views), whole)
     evidence = evidence_of(level.compare([pose]), end.covariance, math.nan)
-    extent = replace(resolution.problem.extent, cut=np.zeros((3, 2), bool))
     return BoneResult(
         bone.name,
         bone.color,
@@ -159,6 +158,5 @@ def _reported(resolution: Resolution, bodies: Bodies, number: int, bone: Bone, w
         (pose @ whole.inverse()).rotation_angle_deg(),
         float(np.linalg.norm(pose.apply(bone.center) - whole.apply(bone.center))),
         shown,
-        confidence(evidence, extent, strayed=False),
         evidence,
     )

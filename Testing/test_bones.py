@@ -1,0 +1,149 @@
+"""Bones of one CT, each with a pose of its own: closed forms, and input that cannot be registered."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from XrayCTRegistrationLib.bones.names import chosen, file_names
+from XrayCTRegistrationLib.bones.registration import register_bones
+from XrayCTRegistrationLib.bones.segments import Segment, place_in
+from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.geometry import Pose, view_from_carm
+from XrayCTRegistrationLib.io.label_files import read_segments
+from XrayCTRegistrationLib.projector import projector_for
+from XrayCTRegistrationLib.registration import Settings, centered
+from XrayCTRegistrationLib.volume import Volume, per_mm
+from XrayCTRegistrationLib.xray import Polarity, Radiograph
+
+SIZE = 64  # voxels of 2 mm along each side
+TO_WORLD = np.diag([2.0, 2.0, 2.0, 1.0])
+CENTERS = {"first": (44.0, 64.0, 64.0), "second": (88.0, 60.0, 68.0)}
+VIEW = view_from_carm(
+    {
+        "source_to_detector_mm": 1000.0,
+        "source_to_isocenter_mm": 700.0,
+        "pixel_spacing_mm": [1.5, 1.5],
+        "image_size_px": [160, 160],
+        "view": "PA",
+    }
+)
+
+
+def ellipsoids(moved: dict[str, Pose]) -> Volume:
+    """A block of water that holds two dense, lopsided ellipsoids; some of them moved. Edges are a voxel wide."""
+    points = np.stack(np.meshgrid(*[2.0 * np.arange(SIZE)] * 3, indexing="ij"), axis=-1)[..., ::-1].reshape(-1, 3)
+    array = np.where((np.abs(points - 63) < 56).all(axis=1), 0.0, -1000.0)
+    for name, center in CENTERS.items():
+        there = moved.get(name, Pose(np.eye(4))).inverse().apply(points) - center
+        for shift, axes in (((0, 0, 0), (12, 8, 16)), ((6, 4, 12), (5, 9, 4))):
+            radius = np.linalg.norm((there - shift) / axes, axis=1)
+            array = np.maximum(array, 900 * np.clip((1 - radius) * min(axes) / 2 + 0.5, 0, 1))
+    return Volume(array.reshape(SIZE, SIZE, SIZE).astype(np.float32), TO_WORLD)
+
+
+def segment_of(name: str) -> Segment:
+    only = ellipsoids({other: Pose.from_parts(np.eye(3), np.array([1e4, 0, 0])) for other in CENTERS if other != name})
+    return Segment(name, Volume(only.array > 300, TO_WORLD))
+
+
+def xray_of(body: Volume, pose: Pose) -> Radiograph:
+    drawn = projector_for(Volume(per_mm(body.array), body.ijk_to_world), "cpu")
+    line_integrals = drawn.images(torch.from_numpy(pose.matrix.copy())[None], VIEW)[0].numpy()
+    return Radiograph(np.exp(-line_integrals).astype(np.float32), polarity=Polarity.DARK)
+
+
+def in_plane_mm(found: Pose, true: Pose, center: tuple[float, float, float]) -> float:
+    points = np.array(center) + 10 * np.concatenate([np.eye(3), -np.eye(3)])
+    ray = VIEW.isocenter - VIEW.source
+    ray = ray / np.linalg.norm(ray)
+    apart = found.apply(points) - true.apply(points)
+    return float(np.linalg.norm(apart - np.outer(apart @ ray, ray), axis=1).mean())
+
+
+def test_a_bone_that_moved_alone_is_found_and_its_neighbour_stays():
+    ct, pose = ellipsoids({}), centered(ellipsoids({}), [VIEW])
+    motion = Pose(np.eye(4)).moved(np.array([0, np.radians(4.0), 0, 2.0, 0, 1.5]), np.array(CENTERS["second"]))
+    radiograph = xray_of(ellipsoids({"second": motion}), pose)
+    settings = Settings(method="gradient")
+    found = register_bones(ct, [radiograph], [VIEW], [segment_of(name) for name in CENTERS], pose, settings)
+    first, second = found.bones
+    before = in_plane_mm(found.whole.pose, pose @ motion, CENTERS["second"])
+    after = in_plane_mm(second.pose, pose @ motion, CENTERS["second"])
+    assert before > 1.0  # one pose for all is wrong
+    assert after < 0.4  # a fifth of a voxel, from pixels of 1.5 mm, with the prior's pull
+    assert in_plane_mm(first.pose, pose, CENTERS["first"]) < 0.4
+
+
+def test_a_bone_that_no_xray_shows_stays_with_the_ct_and_says_so():
+    ct = ellipsoids({})
+    pose = centered(ct, [VIEW])
+    mask = np.ones((160, 160), np.uint8)
+    pixels, _ = VIEW.project_points(pose.apply(np.array([CENTERS["second"]])))
+    column = int(pixels[0, 0])
+    mask[:, max(column - 35, 0) : column + 35] = 0
+    segments = [segment_of(name) for name in CENTERS]
+    found = register_bones(ct, [xray_of(ct, pose)], [VIEW], segments, pose, Settings(method="gradient"), [mask])
+    assert found.bones[0].shown == (0,)
+    assert found.bones[1].shown == ()
+    assert found.bones[1].evidence is None
+    np.testing.assert_array_equal(found.bones[1].pose.matrix, found.whole.pose.matrix)
+
+
+@pytest.mark.parametrize(("voxels", "message"), [(0, "empty"), (1, "a single voxel")])
+def test_a_segment_without_extent_is_refused_by_name(voxels, message):
+    mask = np.zeros((8, 8, 8), bool)
+    mask[0, 0, :voxels] = True
+    with pytest.raises(InputError, match=f"L5: the segment is {message}"):
+        place_in(Segment("L5", Volume(mask, TO_WORLD)), ellipsoids({}))
+
+
+def test_a_segmentation_of_another_place_is_refused():
+    far = TO_WORLD.copy()
+    far[:3, 3] = 500.0
+    with pytest.raises(InputError, match="another CT"):
+        place_in(Segment("L5", Volume(np.ones((8, 8, 8), bool), far)), ellipsoids({}))
+
+
+def test_a_label_map_of_a_flipped_and_finer_grid_takes_the_same_voxels():
+    segment = segment_of("first")
+    fine = np.repeat(np.repeat(np.repeat(segment.mask.array, 2, 0), 2, 1), 2, 2)[:, :, ::-1]
+    matrix = np.diag([-1.0, 1.0, 1.0, 1.0])
+    matrix[:3, 3] = 2.0 * SIZE - 1.5, -0.5, -0.5
+    same, other = (place_in(Segment("x", mask), ellipsoids({})) for mask in (segment.mask, Volume(fine, matrix)))
+    whole = np.zeros((2, SIZE, SIZE, SIZE), bool)
+    for inside, place in zip(whole, (same, other)):
+        inside[place.box] = place.inside
+    np.testing.assert_array_equal(*whole)
+
+
+def test_names_with_spaces_commas_and_letters_of_any_script_are_found_and_make_files():
+    mask = Volume(np.ones((2, 2, 2), bool), np.eye(4))
+    segments = [Segment(name, mask, number) for number, name in enumerate(["os capitatum, links", "第五腰椎", "L5"], 1)]
+    assert [one.name for one in chosen(segments, ["os capitatum, links", "第五腰椎,vertebrae_L5"], "x")] == [
+        "os capitatum, links",
+        "第五腰椎",
+        "L5",
+    ]
+    assert file_names(["a/b", "A:B", " "]) == ["a_b", "A_B (2)", "bone"]
+    with pytest.raises(InputError, match=r"labels: there is no bone 'L9'\. There are: os capitatum"):
+        chosen(segments, ["L9"], "labels")
+
+
+def test_a_label_maps_numbers_are_named_by_a_file_or_by_totalsegmentator(tmp_path):
+    array = np.zeros((4, 4, 4), np.uint8)
+    array[0, :2], array[2, :2] = 27, 28
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "names.json").write_text(json.dumps({"27": "fünfter Lendenwirbel"}), encoding="utf-8")
+    assert [one.name for one in read_segments(tmp_path / "labels.nii.gz")] == ["L5", "L4"]
+    named = read_segments(tmp_path / "labels.nii.gz", tmp_path / "names.json")
+    assert [one.name for one in named] == ["fünfter Lendenwirbel", "L4"]
+
+
+def test_an_image_is_no_label_map(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 4, 4), 0.5, np.float32)), str(tmp_path / "ct.nrrd"))
+    with pytest.raises(InputError, match=r"ct\.nrrd: the values are not all whole numbers"):
+        read_segments(tmp_path / "ct.nrrd")
