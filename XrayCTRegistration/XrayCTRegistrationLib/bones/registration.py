@@ -38,7 +38,8 @@ _STAGE = "bones"
 class BoneResult:
     """name, color: of the segment. pose: ct_to_world of this bone. similarity: about it, at most 1; NaN where no X-ray
     shows it. moved_deg, moved_mm: rotation, and shift of its middle, from where the CT's pose has it. shown: which
-    X-rays show it; none: it stays with the CT. evidence: None where no X-ray shows it. `Confidence` is calibrated for whole CTs, and is not said of a bone.
+    X-rays show it; none: it stays with the CT. evidence: None where no X-ray shows it. `Confidence` is calibrated for
+    whole CTs, and is not said of a bone.
     """
 
     name: str
