@@ -121,7 +121,7 @@ def _taken_out(
     within = np.argwhere(own)[:, ::-1]
     points = part.points(within[:: -(-len(within) // _MOST_POINTS)].astype(np.float64))
     filled = [np.flatnonzero(excess.any(axis=axes))[[0, -1]] for axes in ((0, 1), (0, 2), (1, 2))]
-    body = part.cropped(*zip(*filled))
+    body = part.cropped(np.array([a for a, _ in filled]), np.array([b for _, b in filled]))
     (i0, i1), (j0, j1), (k0, k1) = filled
     body = Volume(np.ascontiguousarray(excess[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]), body.ijk_to_world)
     return Bone(segment.name, segment.color, body, points, part.points(within.mean(axis=0)))

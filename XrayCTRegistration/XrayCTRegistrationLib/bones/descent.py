@@ -61,7 +61,7 @@ def climbed(
         centers = bodies.centers(isocenter)
         linearising = level.linearised([bodies.poses[number] for number in moving], centers[list(moving)], scale)
         at = yield from _showing(linearising, bodies)
-        _, tied, back = prior(bodies.ties, bodies.joint, bodies.poses, centers)
+        _, tied, back = prior(bodies.ties, bodies.joint, bodies.poses, list(centers))
         noise = CORRELATED_PIXELS * at.noise
         matrix = at.matrix + noise * tied[np.ix_(rows, rows)]
         matrix += np.diag(1e-6 * np.diag(matrix) + 1e-12)
@@ -69,8 +69,8 @@ def climbed(
         covariance = noise * np.linalg.inv(matrix)
         poses = list(bodies.poses)
         for number, twist in zip(moving, twists):
-            twist[:3] *= min(1.0, _LARGEST_TURN_RAD / max(np.linalg.norm(twist[:3]), 1e-12))
-            twist[3:] *= min(1.0, _LARGEST_SHIFT_MM / max(np.linalg.norm(twist[3:]), 1e-12))
+            twist[:3] *= min(1.0, _LARGEST_TURN_RAD / max(float(np.linalg.norm(twist[:3])), 1e-12))
+            twist[3:] *= min(1.0, _LARGEST_SHIFT_MM / max(float(np.linalg.norm(twist[3:])), 1e-12))
             poses[number] = poses[number].moved(twist, centers[number])
         bodies = replace(bodies, poses=tuple(poses))
         yield bodies

@@ -73,7 +73,8 @@ class Resolution:
         )
         images = {number: self._image(number, poses[number], fixed.view) for number in (*self._still(moving), *bones)}
         behind = torch.zeros_like(fixed.line_integrals) + sum(images[number] for number in self._still(moving))
-        about = shadow(sum(images[number] for number in bones)[None], max(1, round(RIM_MM / self.pixel_mm)))[0]
+        cast = torch.stack([images[number] for number in bones]).sum(dim=0)
+        about = shadow(cast[None], max(1, round(RIM_MM / self.pixel_mm)))[0]
         weights = fixed.weights * about
         if self.problem.extent.cut.any():
             matrix = torch.from_numpy(poses[0].matrix.copy())[None]

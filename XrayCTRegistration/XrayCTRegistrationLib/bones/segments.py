@@ -45,7 +45,8 @@ class Place:
     @property
     def box(self) -> tuple[slice, slice, slice]:
         """The box as an index of the grid's array [k, j, i]."""
-        return tuple(slice(int(a), int(a) + n) for a, n in zip(self.first[::-1], self.inside.shape))
+        k, j, i = (slice(int(a), int(a) + n) for a, n in zip(self.first[::-1], self.inside.shape))
+        return k, j, i
 
 
 def labelled(array: np.ndarray, ijk_to_world: np.ndarray, names: dict[int, str], where: str) -> list[Segment]:

@@ -91,7 +91,10 @@ def _of_entries(
         number = int(value)
         name = given.get(number) or entry.get("Name") or entry.get("ID") or str(number)
         color = entry.get("Color", "")
-        red_green_blue = tuple(float(word) for word in color.split()) if _COLOR.match(color) else None
+        red_green_blue = None
+        if _COLOR.match(color):
+            red, green, blue = (float(word) for word in color.split())
+            red_green_blue = red, green, blue
         inside = whole[int(layer)] == number
         segments.append(Segment(name, _cropped(inside, matrix), number, red_green_blue))
     if not any(segment.mask.array.any() for segment in segments):
