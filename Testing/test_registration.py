@@ -94,7 +94,7 @@ def test_a_moderate_start_ends_at_the_true_pose(ct, method) -> None:
 
 
 def test_cmaes_ends_at_the_true_pose_from_a_near_start(ct) -> None:
-    view = carm_view(48)  # thousands of DRRs
+    view = carm_view(56)  # thousands of DRRs; with fewer pixels the depth is left to chance
     start = centered(ct, [view])
     true = away(start, ct, view, NEAR_BY)
     result = register(ct, [xray(ct, view, true)], [view], start, Settings(method="cmaes"))

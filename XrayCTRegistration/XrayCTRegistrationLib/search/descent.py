@@ -58,9 +58,7 @@ def descend(
     best = yield from _linearised(level, start, center, scale, None)
     damping, stretch = _FIRST_DAMPING, 1.0
     for _ in range(iterations):
-        matrix = best.at.matrix
-        damped = matrix + damping * np.diag(np.diag(matrix)) + 1e-12 * np.eye(6)
-        twist = stretch * np.linalg.solve(damped, best.at.way)
+        twist = stretch * best.at.step(damping)
         twist[:3] *= min(1.0, _LARGEST_TURN_RAD / max(np.linalg.norm(twist[:3]), 1e-12))
         twist[3:] *= min(1.0, _LARGEST_SHIFT_MM / max(np.linalg.norm(twist[3:]), 1e-12))
         trial = yield from _linearised(level, best.pose.moved(twist, center), center, scale, best)

@@ -7,7 +7,7 @@ bones along. Here the soft tissue has a pose of its own, tied to the bones' by a
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..geometry import Pose
 from ..levels import Level, Linearised
 from .descent import CORRELATED_PIXELS
 
-_ITERATIONS, _STILL_MM = 8, 0.02
+_ITERATIONS, _STILL_MM, _DAMPING = 8, 0.02, 1e-9
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
 
 
@@ -33,17 +33,17 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
     apart = np.zeros(6)  # twist of the soft tissue from the bones
     for _ in range(_ITERATIONS):
         at = yield from level.linearised([bones, soft], center)
-        matrix, way = _with_prior(at, apart)
-        twist = np.linalg.solve(matrix + 1e-9 * np.diag(np.diag(matrix)), way)
+        tied = _with_prior(at, apart)
+        twist = tied.step(_DAMPING)
         bones, soft = bones.moved(twist[:6], center), soft.moved(twist[6:], center)
         apart = apart + twist[6:] - twist[:6]
         if np.linalg.norm(twist[3:6]) < _STILL_MM:
             break
-    covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)[:6, :6]
+    covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(tied.matrix, rcond=1e-12, hermitian=True)[:6, :6]
     return Settled(bones, covariance)
 
 
-def _with_prior(at: Linearised, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _with_prior(at: Linearised, apart: np.ndarray) -> Linearised:
     """The system with the prior's part in units of the residuals' noise."""
     weight = CORRELATED_PIXELS * at.noise / _SLACK**2
     matrix, way = at.matrix.copy(), at.way.copy()
@@ -51,4 +51,4 @@ def _with_prior(at: Linearised, apart: np.ndarray) -> tuple[np.ndarray, np.ndarr
         way[rows] += sign * weight * apart
         for columns, other in ((slice(0, 6), 1), (slice(6, 12), -1)):
             matrix[rows, columns] += sign * other * np.diag(weight)
-    return matrix, way
+    return replace(at, matrix=matrix, way=way)

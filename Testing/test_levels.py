@@ -1,0 +1,36 @@
+"""The step of a linearised level, and what happens where the X-ray tells nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from XrayCTRegistrationLib.geometry import Pose
+from XrayCTRegistrationLib.levels import Linearised
+from XrayCTRegistrationLib.search.soft_tissue import settled
+from XrayCTRegistrationLib.state import finished
+
+
+def linearised(matrix: np.ndarray, way: np.ndarray) -> Linearised:
+    return Linearised(similarity=0.5, compared=1.0, matrix=matrix, way=way, noise=0.0)
+
+
+def test_a_step_solves_the_system_and_damping_shortens_it():
+    matrix, twist = np.array([[4.0, 1.0], [1.0, 3.0]]), np.array([0.2, -0.7])
+    at = linearised(matrix, matrix @ twist)
+    np.testing.assert_allclose(at.step(0.0), twist, atol=1e-9)
+    assert np.linalg.norm(at.step(1.0)) < np.linalg.norm(twist)
+
+
+class Blank:
+    """A level where no pixel counts: nothing changes whatever moves."""
+
+    def linearised(self, poses, center):
+        yield
+        size = 6 * len(poses)
+        return linearised(np.zeros((size, size)), np.zeros(size))
+
+
+def test_where_nothing_can_be_compared_bones_and_soft_tissue_stay_where_they_are():
+    start = Pose.from_parts(np.eye(3), np.array([3.0, -4.0, 5.0]))
+    end = finished(settled(Blank(), start, np.zeros(3)))
+    np.testing.assert_array_equal(end.pose.matrix, start.matrix)
+    assert np.isfinite(end.covariance).all()
