@@ -180,27 +180,27 @@ def test_a_file_that_is_no_table_of_cases_is_told_by_its_name(tmp_path, text) ->
 
 def test_a_record_gives_back_whole_cases_and_leaves_out_one_that_was_cut_off(tmp_path) -> None:
     path = tmp_path / "cases.jsonl"
-    assert recorded(path, SETTINGS) == []
+    assert recorded(path, SETTINGS, CaseResult) == []
     begin_record(path, SETTINGS)
     record(path, [made_up(0, 1.0, method=START), made_up(0, 0.1)])
     record(path, [refused(1, 50.0)])
-    assert recorded(path, SETTINGS) == [made_up(0, 1.0, method=START), made_up(0, 0.1), refused(1, 50.0)]
+    assert recorded(path, SETTINGS, CaseResult) == [made_up(0, 1.0, method=START), made_up(0, 0.1), refused(1, 50.0)]
     path.write_text(path.read_text()[:-30])
-    known = recorded(path, SETTINGS)
+    known = recorded(path, SETTINGS, CaseResult)
     assert known == [made_up(0, 1.0, method=START), made_up(0, 0.1)]
     begin_record(path, SETTINGS, known)  # so that a next case does not continue the torn line
     record(path, [made_up(2, 2.0)])
-    assert recorded(path, SETTINGS) == [*known, made_up(2, 2.0)]
+    assert recorded(path, SETTINGS, CaseResult) == [*known, made_up(2, 2.0)]
 
 
 def test_a_record_of_other_settings_or_none_is_refused(tmp_path) -> None:
     path = tmp_path / "cases.jsonl"
     begin_record(path, SETTINGS)
     with pytest.raises(InputError, match=r"cases\.jsonl: .*seed 3, not 4"):
-        recorded(path, SETTINGS | {"seed": 4})
+        recorded(path, SETTINGS | {"seed": 4}, CaseResult)
     path.write_text("{}\nno json\n")
     with pytest.raises(InputError, match="damaged"):
-        recorded(path, {})
+        recorded(path, {}, CaseResult)
 
 
 # --- tables

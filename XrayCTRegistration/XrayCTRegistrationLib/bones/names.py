@@ -27,6 +27,7 @@ TOTALSEGMENTATOR: dict[int, str] = {
 }
 _LISTED = 20  # names in a message
 _PREFIXES = ("vertebrae_", "vertebra_", "vertebrae ", "vertebra ")
+_VERTEBRA = re.compile(r"[ctls][1-9][0-9]?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # in a file's name on some system
 
 
@@ -65,6 +66,11 @@ def file_names(names: Sequence[str]) -> list[str]:
         taken.add(unique.casefold())
         result.append(unique)
     return result
+
+
+def is_vertebra(name: str) -> bool:
+    """Whether a name is that of a vertebra, such as L5 or vertebrae_T12."""
+    return _VERTEBRA.fullmatch(_plain(name)) is not None
 
 
 def _divided(segments: Sequence[Segment], wanted: Sequence[str]) -> list[str]:

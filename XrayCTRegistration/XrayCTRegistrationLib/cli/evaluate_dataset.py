@@ -32,7 +32,7 @@ def evaluate_dataset(
         from ..evaluation import case_files
         from ..evaluation.datasets import open_dataset
         from ..evaluation.datasets.table import FILES, write_dataset_report
-        from ..evaluation.runner import START, rows_of_case
+        from ..evaluation.runner import START, CaseResult, rows_of_case
         from ..projector import device_for
         from ..registration import Settings
         from .stages import announce_compilation
@@ -41,7 +41,7 @@ def evaluate_dataset(
         device_for(device)
     _tell(data)
     settings = {"dataset": kind.value, "path": str(path.resolve()), "seed": seed}
-    before = case_files.recorded(folder / _RECORD, settings) if resume else []
+    before = case_files.recorded(folder / _RECORD, settings, CaseResult) if resume else []
     case_files.begin_record(folder / _RECORD, settings, before)
     known = {(row.ct, row.case, row.method): row for row in before}
     announce_compilation()
@@ -71,11 +71,15 @@ def evaluate_dataset(
     facts([files_fact(folder, (*FILES, _RECORD))])
 
 
-def check_options(given: dict[str, bool], paths: list[Path]) -> Path:
-    """The one path of a data set. Raises InputError for options that do not go with it. given: by their names."""
+def check_unfit(given: dict[str, bool], remedy: str) -> None:
+    """Raise InputError for an option that does not go with others. given: by their names."""
     unfit = [name for name, is_given in given.items() if is_given]
     if unfit:
-        raise InputError(f"{unfit[0]} is for simulated X-rays. Leave it out with --dataset.")
+        raise InputError(f"{unfit[0]} {remedy}")
+
+
+def check_one_path(paths: list[Path]) -> Path:
+    """The one path of a data set. Raises InputError when there are more, or none."""
     if len(paths) != 1:
         raise InputError(f"--dataset takes one path, the file or folder of the data set; there are {len(paths)}.")
     return paths[0]

@@ -7,11 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
 from ..io.poses import replacing
 from .runner import CaseResult
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Row = TypeVar("Row", bound="DataclassInstance")
 EVIDENCE = "evidence_"  # what the columns of CaseResult.evidence begin with
 _FIELDS = {field.name for field in fields(CaseResult)} - {"evidence"}
 _NOT_NUMBERS = {"ct": str, "case": int, "method": str, "confidence": str, "effect": str, "error": str}
@@ -48,21 +53,21 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer.writerows(rows)
 
 
-def begin_record(path: Path, settings: Mapping[str, object], known: Sequence[CaseResult] = ()) -> None:
+def begin_record(path: Path, settings: Mapping[str, object], known: Sequence[DataclassInstance] = ()) -> None:
     """Begin the record of a run, lines of JSON: its settings, then rows already known. An older record is replaced."""
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(json.dumps(dict(settings)) + "\n")
         file.writelines(_line([result]) for result in known)
 
 
-def record(path: Path, results: Sequence[CaseResult]) -> None:
+def record(path: Path, results: Sequence[DataclassInstance]) -> None:
     """Add the rows of a case to a record. Whatever ends the program later, they are in it."""
     with path.open("a", encoding="utf-8") as file:
         file.write(_line(results))
 
 
-def recorded(path: Path, settings: Mapping[str, object]) -> list[CaseResult]:
-    """The rows of a record, none where there is no file. A last line that was not finished is left out.
+def recorded(path: Path, settings: Mapping[str, object], kind: type[Row]) -> list[Row]:
+    """The rows of a record, of a kind, none where there is no file. A last line that was not finished is left out.
 
     Raises InputError when the record is of a run with other settings, or is none.
     """
@@ -71,7 +76,7 @@ def recorded(path: Path, settings: Mapping[str, object]) -> list[CaseResult]:
     try:
         first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         of_run = json.loads(first)
-        rows = [CaseResult(**row) for line in lines if line.endswith("\n") for row in json.loads(line)]
+        rows = [kind(**row) for line in lines if line.endswith("\n") for row in json.loads(line)]
     except (TypeError, ValueError):
         raise InputError(f"{path}: the record of the run is damaged. Run without --resume.") from None
     other = [f"{name} {of_run.get(name)}, not {value}" for name, value in settings.items() if of_run.get(name) != value]
@@ -83,7 +88,7 @@ def recorded(path: Path, settings: Mapping[str, object]) -> list[CaseResult]:
     return rows
 
 
-def _line(results: Sequence[CaseResult]) -> str:
+def _line(results: Sequence[DataclassInstance]) -> str:
     return json.dumps([asdict(result) for result in results]) + "\n"
 
 

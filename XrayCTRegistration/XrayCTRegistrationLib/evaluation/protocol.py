@@ -23,7 +23,7 @@ ROTATION_DEG = 20.0  # standard deviation about each axis of the C-arm
 TRANSLATION_MM = (30.0, 30.0, 60.0)  # standard deviations along columns, rows and depth
 PHOTONS = 20_000.0  # mean count of a pixel behind nothing
 
-_CARM = {
+CARM = {
     "source_to_detector_mm": 1011.9,
     "source_to_isocenter_mm": 700.0,
     "pixel_spacing_mm": [0.798, 0.798],
@@ -32,7 +32,7 @@ _CARM = {
 }
 
 
-class _Draw(IntEnum):
+class Draw(IntEnum):
     """Independent random streams of a case, so that another photon count keeps the pose."""
 
     POSE = 0
@@ -79,7 +79,7 @@ class Case:
 def protocol_view() -> XrayView:
     """The posterior-anterior view of all cases: 256 x 256 pixels of 0.798 mm, source 700 mm from the isocentre and
     1011.9 mm from the detector."""
-    return view_from_carm(_CARM, "the evaluation's C-arm")
+    return view_from_carm(CARM, "the evaluation's C-arm")
 
 
 def simulated_case(
@@ -94,10 +94,10 @@ def simulated_case(
     view, start, true = _posed(subject, number, seed, photons)
     integrals, where = line_integrals(subject.ct, view, true), _where(subject, number)
     if realism is not None:
-        image = stored(integrals, _generator(subject.name, number, seed, _Draw.REALISM), realism)
+        image = stored(integrals, generator(subject.name, number, seed, Draw.REALISM), realism)
         radiograph = Radiograph(image, where, Polarity.BRIGHT)
     else:
-        counts = detector_counts(integrals, photons, _generator(subject.name, number, seed, _Draw.NOISE))
+        counts = detector_counts(integrals, photons, generator(subject.name, number, seed, Draw.NOISE))
         radiograph = Radiograph(counts, where, Polarity.DARK)
     points = subject.bone_points
     return Case(subject.name, number, "", view, subject.ct, start, true, points, true.apply(points), radiograph)
@@ -112,9 +112,9 @@ def disagreeing_case(subject: Subject, number: int, seed: int, effect: str, phot
     """
     chosen = EFFECTS[effect]
     view, start, posed = _posed(subject, number, seed, photons)
-    patient = chosen.body(subject.ct, _generator(subject.name, number, seed, _Draw.BODY, effect))
+    patient = chosen.body(subject.ct, generator(subject.name, number, seed, Draw.BODY, effect))
     integrals = line_integrals(patient.imaged, view, posed)
-    pixels = chosen.exposure(integrals, photons, _generator(subject.name, number, seed, _Draw.EXPOSURE, effect))
+    pixels = chosen.exposure(integrals, photons, generator(subject.name, number, seed, Draw.EXPOSURE, effect))
     points = subject.vertebra_points if chosen.at_vertebrae else subject.bone_points
     moved = patient.displaced(points)
     true = posed @ nearest_motion(points, moved)
@@ -148,12 +148,12 @@ def random_motion(view: XrayView, name: str, number: int, seed: int) -> Pose:
     Normally distributed turns about the C-arm's column, row and depth axes through the isocentre, in this order, then
     a normally distributed shift along the same axes.
     """
-    draws = _generator(name, number, seed, _Draw.POSE).standard_normal(6)
+    draws = generator(name, number, seed, Draw.POSE).standard_normal(6)
     turn = view.axes @ rotation_from_euler(np.radians(ROTATION_DEG) * draws[:3]) @ view.axes.T
     return Pose.about(common_isocenter([view]), turn, view.axes @ (TRANSLATION_MM * draws[3:]))
 
 
-def _generator(name: str, number: int, seed: int, draw: _Draw, effect: str = "") -> np.random.Generator:
+def generator(name: str, number: int, seed: int, draw: Draw, effect: str = "") -> np.random.Generator:
     if seed < 0:
         raise InputError(f"The seed is {seed}. Give a whole number from 0.")
     return np.random.default_rng([seed, number, int(draw), *name.encode(), *effect.encode()])

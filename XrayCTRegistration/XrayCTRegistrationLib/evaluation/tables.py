@@ -116,7 +116,7 @@ def write_report(folder: str | Path, results: Sequence[CaseResult]) -> None:
     write_success_curves(folder / "success.png", results)
 
 
-def report_folder(folder: str | Path, results: Sequence[CaseResult]) -> Path:
+def report_folder(folder: str | Path, results: Sequence[object]) -> Path:
     """The folder, made where it is missing. Raises InputError when it cannot be made, or when there are no results."""
     if not results:
         raise InputError("There are no results to report. Run at least one case.")
