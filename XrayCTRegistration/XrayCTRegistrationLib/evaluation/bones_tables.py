@@ -66,8 +66,8 @@ def _summary(rows: Sequence[BoneRow]) -> BonesSummary:
         error_mm=error,
         whole_in_plane_mm=whole_in_plane,
         in_plane_mm=in_plane,
-        factor=whole[0] / error[0],
-        in_plane_factor=whole_in_plane[0] / in_plane[0],
+        factor=_factor(whole[0], error[0]),
+        in_plane_factor=_factor(whole_in_plane[0], in_plane[0]),
         whole_seconds=float(np.median([row.whole_seconds for row in by_case])),
         seconds=float(np.median([row.seconds for row in by_case])),
     )
@@ -79,6 +79,10 @@ def _median_and_p90(values_mm: Sequence[float]) -> tuple[float, float]:
         return math.nan, math.nan
     median, p90 = np.percentile(values_mm, (50, 90))
     return float(median), float(p90)
+
+
+def _factor(whole_mm: float, own_mm: float) -> float:
+    return whole_mm / own_mm if own_mm else math.inf
 
 
 def head() -> tuple[str, ...]:
