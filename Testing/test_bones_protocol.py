@@ -53,7 +53,7 @@ class Whole:
 
 
 def test_a_shift_along_the_ray_is_an_error_in_depth_alone(labelled):
-    case = bones_case(LabelledSubject.read(labelled), 0, 1, 0)
+    case = bones_case(LabelledSubject.read(labelled), 0, 0).seen_in(1)
     view = case.views[0]
     bones = []
     for segment, true, points in zip(case.segments, case.true, case.points):
@@ -69,15 +69,16 @@ def test_a_shift_along_the_ray_is_an_error_in_depth_alone(labelled):
     assert rows[1].whole_mm > 1.0  # the other bone moved on its own
 
 
-def test_cases_repeat_and_the_first_of_two_xrays_is_seen_from_where_the_only_one_is(labelled):
+def test_a_case_repeats_and_its_xrays_are_60_degrees_apart(labelled):
     subject = LabelledSubject.read(labelled)
-    one, two, again = bones_case(subject, 1, 1, 5), bones_case(subject, 1, 2, 5), bones_case(subject, 1, 2, 5)
-    for a, b in zip(one.true, two.true):
+    case, again = bones_case(subject, 1, 5), bones_case(subject, 1, 5)
+    for a, b in zip(case.true, again.true):
         np.testing.assert_array_equal(a.matrix, b.matrix)
-    np.testing.assert_array_equal(one.radiographs[0].pixels, two.radiographs[0].pixels)
-    np.testing.assert_array_equal(two.radiographs[1].pixels, again.radiographs[1].pixels)
-    axes = [view.axes[:, 2] for view in two.views]
-    assert np.degrees(np.arccos(axes[0] @ axes[1])) == pytest.approx(60.0)
+    for one, other in zip(case.radiographs, again.radiographs):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    first, second = (view.axes[:, 2] for view in case.views)
+    assert np.degrees(np.arccos(first @ second)) == pytest.approx(60.0)
+    assert len(case.seen_in(1).views) == len(case.seen_in(1).radiographs) == 1
 
 
 def test_the_command_measures_each_bone_beside_the_whole_and_goes_on_after_an_interruption(labelled, tmp_path):
@@ -122,7 +123,7 @@ def test_a_ct_without_labels_and_labels_without_vertebrae_are_told(labelled, tmp
 
 
 def test_a_table_counts_what_lies_outside_the_field_apart(labelled):
-    case = bones_case(LabelledSubject.read(labelled), 0, 1, 0)
+    case = bones_case(LabelledSubject.read(labelled), 0, 0).seen_in(1)
     bones = [
         BoneResult(segment.name, None, true, 0.9, 0.0, 0.0, (0,), None)
         for segment, true in zip(case.segments, case.true)

@@ -9,12 +9,11 @@ import numpy as np
 
 from ..geometry import Pose
 from ..search.descent import CORRELATED_PIXELS
-from ..state import Result
 from .anatomy import Bone
 from .joints import Joint, Tie, prior
 from .levels import Resolution
 
-_STILL_MM, _STILL_RAD = 0.02, 0.0005
+_STILL_MM, _STILL_RAD, _DAMPING = 0.02, 0.0005, 1e-6
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.1, 8.0  # of one step
 
 
@@ -36,54 +35,49 @@ class Bodies:
         own = (isocenter, *(bone.center for bone in self.bones))
         return np.array([pose.apply(point) for pose, point in zip(self.poses, own)])
 
+    def moved(self, moving: Sequence[int], twists: np.ndarray, centers: np.ndarray) -> Bodies:
+        """Some bodies moved by twists (n, 6) about centers (bodies, 3), no farther than one step may go."""
+        poses = list(self.poses)
+        for number, twist in zip(moving, twists, strict=True):
+            turn, shift = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
+            shorter = np.repeat([_LARGEST_TURN_RAD / max(turn, 1e-12), _LARGEST_SHIFT_MM / max(shift, 1e-12)], 3)
+            poses[number] = poses[number].moved(twist * np.minimum(1.0, shorter), centers[number])
+        return replace(self, poses=tuple(poses))
+
 
 @dataclass(frozen=True, eq=False)
 class Climbed:
     """Where bodies came to stand. covariance: (6 n, 6 n) of the twists of those that moved, by the last step."""
 
     bodies: Bodies
+    moving: tuple[int, ...]
     covariance: np.ndarray
+
+    def covariance_of(self, number: int) -> np.ndarray:
+        """(6, 6) of the twist of one body that moved, whatever the others may do."""
+        first = 6 * self.moving.index(number)
+        return self.covariance[first : first + 6, first : first + 6]
 
 
 def climbed(
     resolution: Resolution, bodies: Bodies, moving: Sequence[int], scale: float, steps: int
-) -> Generator[Bodies, None, Climbed]:
-    """Gauss-Newton steps in the poses of some bodies, the prior of their ties included; yields where they stand.
+) -> Generator[None, None, Climbed]:
+    """Gauss-Newton steps in the poses of some bodies, the prior of their ties included; with pauses.
 
     scale: of the similarity. The bodies' shadows at the beginning say what of the X-rays counts.
     """
-    leveling = resolution.level(moving, bodies.poses, bodies.views)
-    level = yield from _showing(leveling, bodies)
+    level = yield from resolution.level(moving, bodies.poses, bodies.views)
     rows = np.concatenate([np.arange(6 * number, 6 * number + 6) for number in moving])
-    isocenter = resolution.problem.isocenter
     covariance = np.zeros((len(rows), len(rows)))
     for _ in range(steps):
-        centers = bodies.centers(isocenter)
-        linearising = level.linearised([bodies.poses[number] for number in moving], centers[list(moving)], scale)
-        at = yield from _showing(linearising, bodies)
+        centers = bodies.centers(resolution.problem.isocenter)
+        at = yield from level.linearised([bodies.poses[number] for number in moving], centers[list(moving)], scale)
         _, tied, back = prior(bodies.ties, bodies.joint, bodies.poses, list(centers))
         noise = CORRELATED_PIXELS * at.noise
-        matrix = at.matrix + noise * tied[np.ix_(rows, rows)]
-        matrix += np.diag(1e-6 * np.diag(matrix) + 1e-12)
-        twists = np.linalg.solve(matrix, at.way + noise * back[rows]).reshape(-1, 6)
-        covariance = noise * np.linalg.inv(matrix)
-        poses = list(bodies.poses)
-        for number, twist in zip(moving, twists):
-            twist[:3] *= min(1.0, _LARGEST_TURN_RAD / max(float(np.linalg.norm(twist[:3])), 1e-12))
-            twist[3:] *= min(1.0, _LARGEST_SHIFT_MM / max(float(np.linalg.norm(twist[3:])), 1e-12))
-            poses[number] = poses[number].moved(twist, centers[number])
-        bodies = replace(bodies, poses=tuple(poses))
-        yield bodies
+        at = replace(at, matrix=at.matrix + noise * tied[np.ix_(rows, rows)], way=at.way + noise * back[rows])
+        covariance = noise * np.linalg.pinv(at.matrix, rcond=1e-12, hermitian=True)
+        twists = at.step(_DAMPING).reshape(-1, 6)
+        bodies = bodies.moved(moving, twists, centers)
         if np.abs(twists[:, :3]).max() < _STILL_RAD and np.abs(twists[:, 3:]).max() < _STILL_MM:
             break
-    return Climbed(bodies, covariance)
-
-
-def _showing(steps: Generator[None, None, Result], bodies: Bodies) -> Generator[Bodies, None, Result]:
-    """Steps that yield nothing of their own, showing where the bodies stand meanwhile."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        yield bodies
+    return Climbed(bodies, tuple(moving), covariance)

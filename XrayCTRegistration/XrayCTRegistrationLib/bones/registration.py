@@ -19,7 +19,7 @@ from ..geometry import Pose, XrayView
 from ..levels import Problem
 from ..registration import RegistrationResult, Settings, registered_problem_steps
 from ..similarity import SCALES
-from ..state import RegistrationState, Result, Steps, finished
+from ..state import RegistrationState, Result, Steps, finished, shown
 from ..threads import torch_on_one_thread
 from ..volume import Volume
 from ..xray import Radiograph
@@ -97,19 +97,22 @@ def bones_steps(
     problem, whole = yield from registered_problem_steps(ct, radiographs, views, start, settings, masks)
     begin = time.perf_counter()
     with torch_on_one_thread():
+        yield RegistrationState(_STAGE, 0.0, whole.pose, -1.0)
         anatomy = taken_apart(problem.attenuation, segments, others)
-        yield RegistrationState(_STAGE, 0.1, whole.pose, -1.0)
         bodies = _standing(problem, anatomy, whole.pose, joint or Joint())
+        seen = [number for number, views in enumerate(bodies.views, start=1) if views]
+        course = _Course(whole.pose, len(_PIXELS_MM) * (1 + len(SCALES) * len(seen)) + 1 + len(seen))
         for pixel_mm in _PIXELS_MM:
-            resolution = yield from _showing(Resolution.of(problem, anatomy, pixel_mm), whole.pose)
+            resolution = yield from course.through(Resolution.of(problem, anatomy, pixel_mm))
             for scale in SCALES:
-                for number in _seen(bodies):
-                    bodies = (yield from _moved(resolution, bodies, (number,), scale, whole.pose)).bodies
-        if _seen(bodies):
-            bodies = (yield from _moved(resolution, bodies, (0, *_seen(bodies)), SCALES[-1], whole.pose)).bodies
-        bones = []
-        for number, bone in enumerate(anatomy.bones, start=1):
-            bones.append((yield from _reported(resolution, bodies, number, bone, whole.pose)))
+                for number in seen:
+                    steps = climbed(resolution, bodies, (number,), scale, _STEPS)
+                    bodies = (yield from course.through(steps)).bodies
+        bones = [_unseen(bone, whole.pose) for bone in anatomy.bones]
+        if seen:
+            together = yield from course.through(climbed(resolution, bodies, (0, *seen), SCALES[-1], _STEPS))
+            for number in seen:
+                bones[number - 1] = yield from course.through(_reported(resolution, together, number, whole.pose))
     return BonesResult(whole, tuple(bones), time.perf_counter() - begin)
 
 
@@ -127,30 +130,31 @@ def _standing(problem: Problem, anatomy: Anatomy, pose: Pose, joint: Joint) -> B
     return Bodies(anatomy.bones, shown, tuple(ties_of(anatomy.bones)), joint, poses)
 
 
-def _seen(bodies: Bodies) -> list[int]:
-    return [number for number, views in enumerate(bodies.views, start=1) if views]
+@dataclass
+class _Course:
+    """How many of the parts of all bones are done, which the states tell. pose: of the whole, which they show."""
+
+    pose: Pose
+    parts: int
+    done: int = 0
+
+    def through(self, steps: Generator[object, None, Result]) -> Steps[Result]:
+        """The steps of one part."""
+        progress = min(1.0, self.done / self.parts)
+        result = yield from shown(steps, RegistrationState(_STAGE, progress, self.pose, -1.0))
+        self.done += 1
+        return result
 
 
-def _moved(resolution: Resolution, bodies: Bodies, moving: Sequence[int], scale: float, pose: Pose) -> Steps[Climbed]:
-    return (yield from _showing(climbed(resolution, bodies, moving, scale, _STEPS), pose))
+def _unseen(bone: Bone, whole: Pose) -> BoneResult:
+    return BoneResult(bone.name, bone.color, whole, math.nan, 0.0, 0.0, (), None)
 
 
-def _showing(steps: Generator[object, None, Result], pose: Pose) -> Steps[Result]:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        yield RegistrationState(_STAGE, 0.5, pose, -1.0)
-
-
-def _reported(resolution: Resolution, bodies: Bodies, number: int, bone: Bone, whole: Pose) -> Steps[BoneResult]:
-    pose, shown = bodies.poses[number], bodies.views[number - 1]
-    if not shown:
-        return BoneResult(bone.name, bone.color, pose, math.nan, 0.0, 0.0, shown, None)
-    end = yield from _showing(climbed(resolution, bodies, (number,), SCALES[-1], 0), whole)
-    level = yield from _showing(resolution.level((number,), bodies.poses, bodies.views), whole)
-    evidence = evidence_of(level.compare([pose]), end.covariance, math.nan)
+def _reported(resolution: Resolution, together: Climbed, number: int, whole: Pose) -> Generator[None, None, BoneResult]:
+    bodies = together.bodies
+    bone, pose = bodies.bones[number - 1], bodies.poses[number]
+    level = yield from resolution.level((number,), bodies.poses, bodies.views)
+    evidence = evidence_of(level.compare([pose]), together.covariance_of(number), math.nan)
     return BoneResult(
         bone.name,
         bone.color,
@@ -158,6 +162,6 @@ def _reported(resolution: Resolution, bodies: Bodies, number: int, bone: Bone, w
         evidence.similarity,
         (pose @ whole.inverse()).rotation_angle_deg(),
         float(np.linalg.norm(pose.apply(bone.center) - whole.apply(bone.center))),
-        shown,
+        bodies.views[number - 1],
         evidence,
     )

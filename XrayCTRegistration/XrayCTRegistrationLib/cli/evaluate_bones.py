@@ -36,15 +36,16 @@ def evaluate_bones(
             task = bars.add_task("Registering (bones protocol)", total=total, detail="")
             for subject in subjects:
                 for number in range(cases):
+                    case = None
                     for views in _VIEWS:
                         key = (subject.name, number, views)
                         of_case = [row for row in known if (row.ct, row.case, row.views) == key]
                         if not of_case:
-                            case = bones_case(subject, number, views, seed, photons)
-                            of_case = rows_of_bones(case, device, seed)
+                            case = case or bones_case(subject, number, seed, photons)
+                            of_case = rows_of_bones(case.seen_in(views), device, seed)
                             case_files.record(folder / _RECORD, of_case)
                         rows += of_case
-                        bars.update(task, advance=1, detail=f"{subject.name} case {number}, {views} X-rays")
+                        bars.update(task, advance=1, detail=f"{subject.name} case {number}, {_seen_in(views)}")
     except KeyboardInterrupt:
         say(
             f"Interrupted. The cases so far are in {folder / _RECORD}; --resume goes on after them.", "Note: ", "yellow"
@@ -53,6 +54,10 @@ def evaluate_bones(
     write_bones_report(folder, rows)
     _print(rows)
     facts([files_fact(folder, (*FILES, _RECORD))])
+
+
+def _seen_in(views: int) -> str:
+    return "one X-ray" if views == 1 else f"{views} X-rays"
 
 
 def _print(rows: list) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -74,8 +75,12 @@ def body_axis(ct: Volume) -> int:
     return int(np.argmax(np.abs(ct.ijk_to_world[2, :3]) / ct.spacing_mm))
 
 
+@lru_cache(maxsize=1)
 def tissues(ct: Volume) -> Tissues:
-    """Bone and the rest of a CT in Hounsfield units, told apart by density; contrast medium counts as bone."""
+    """Bone and the rest of a CT in Hounsfield units, told apart by density; contrast medium counts as bone.
+
+    Kept for the next case of the same CT: they take longer than the rest of a case.
+    """
     hu = ct.array.astype(np.float32)
     spacing = ct.spacing_mm[::-1]
     bone = ndimage.gaussian_filter(hu, _BONE_BLUR_MM / spacing) > _BONE_HU

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -79,6 +79,10 @@ class BonesCase:
     start: Pose
     true: tuple[Pose, ...]
 
+    def seen_in(self, views: int) -> BonesCase:
+        """The same with the first X-rays only."""
+        return replace(self, radiographs=self.radiographs[:views], views=self.views[:views])
+
 
 @dataclass(frozen=True)
 class BoneRow:
@@ -87,7 +91,8 @@ class BoneRow:
     ct, case, views: which, and how many X-rays. bone: its name. in_field: whether every X-ray shows it at its true
     pose. error_mm, in_plane_mm: mean distance of its points from where they truly stand, in all and across the first
     X-ray's rays; whole_mm, whole_in_plane_mm: the same of the pose of the CT in one piece. similarity: of the bone,
-    None where no X-ray showed it. seconds: of all bones beyond the whole, whole_seconds: of the whole.
+    None where no X-ray showed it. seconds: of all bones beyond the whole, whole_seconds: of the whole. evidence: of the
+    bone, by name, as in `Evidence`.
     """
 
     ct: str
@@ -102,15 +107,15 @@ class BoneRow:
     similarity: float | None
     whole_seconds: float
     seconds: float
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
-def bones_case(subject: LabelledSubject, number: int, views: int, seed: int, photons: float = PHOTONS) -> BonesCase:
-    """Case `number` of a CT seen in one or two X-rays, 60 degrees apart; it depends on nothing but the arguments.
+def bones_case(subject: LabelledSubject, number: int, seed: int, photons: float = PHOTONS) -> BonesCase:
+    """Case `number` of a CT in two X-rays, 60 degrees apart; it depends on nothing but the arguments.
 
-    The whole is posed as in the seed's protocol, and every bone moved from there on its own, about its middle. With
-    two X-rays the first is that of one.
+    The whole is posed as in the seed's protocol, and every bone moved from there on its own, about its middle.
     """
-    seen = [view_from_carm({**CARM, "primary_angle_deg": BETWEEN_VIEWS_DEG * index}) for index in range(views)]
+    seen = [view_from_carm({**CARM, "primary_angle_deg": BETWEEN_VIEWS_DEG * index}) for index in range(2)]
     start = centered(subject.ct, seen[:1])
     posed = random_motion(seen[0], subject.name, number, seed) @ start
     draws = generator(subject.name, number, seed, Draw.BODY).standard_normal((len(subject.segments), 6))
@@ -158,6 +163,7 @@ def rows_of_result(case: BonesCase, found: BonesResult) -> list[BoneRow]:
                 bone.similarity if bone.shown else None,
                 sum(found.whole.seconds.values()),
                 found.seconds,
+                asdict(bone.evidence) if bone.evidence else {},
             )
         )
     return rows

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..io.poses import replacing
 from .bones_protocol import BoneRow, in_field
-from .case_files import write_table
+from .case_files import case_columns, write_table
 from .tables import report_folder, table_line
 
 FILES = ("bones.csv", "summary.csv", "summary.md")
@@ -130,7 +130,7 @@ def write_bones_report(folder: str | Path, rows: Sequence[BoneRow]) -> None:
     """
     folder = report_folder(folder, rows)
     summary = bones_summary(rows)
-    write_table(folder / "bones.csv", [asdict(row) for row in rows])
+    write_table(folder / "bones.csv", [case_columns(row) for row in rows])
     write_table(folder / "summary.csv", [_flat(row) for row in summary])
     with replacing(folder / "summary.md") as unfinished:
         unfinished.write_text(bones_markdown(summary), encoding="utf-8")

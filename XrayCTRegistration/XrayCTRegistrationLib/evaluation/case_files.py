@@ -27,7 +27,7 @@ def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
 
     Raises InputError when the file cannot be written.
     """
-    write_table(path, [_columns(result) for result in results])
+    write_table(path, [case_columns(result) for result in results])
 
 
 def read_csv(path: Path) -> list[CaseResult]:
@@ -92,7 +92,8 @@ def _line(results: Sequence[DataclassInstance]) -> str:
     return json.dumps([asdict(result) for result in results]) + "\n"
 
 
-def _columns(result: CaseResult) -> dict[str, object]:
+def case_columns(result: DataclassInstance) -> dict[str, object]:
+    """A row by the names of its columns, each piece of its evidence a column of its own."""
     columns = asdict(result)
     evidence = columns.pop("evidence")
     return columns | {EVIDENCE + name: value for name, value in evidence.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from ..volume import Volume
 from . import exposures as x
 from .bodies import (
     Patient,
-    Tissues,
     cut_along_body,
     random_shift,
     smooth_field,
@@ -51,7 +49,7 @@ def _as_scanned(ct: Volume, rng: np.random.Generator) -> Patient:
 
 def _soft_tissue_moved(ct: Volume, rng: np.random.Generator) -> Patient:
     """Soft tissue 3 to 5 mm elsewhere than the bones, in one random direction."""
-    return Patient(with_soft_tissue_moved(ct, _tissues(ct), random_shift(rng, 3.0, 5.0)), ct)
+    return Patient(with_soft_tissue_moved(ct, tissues(ct), random_shift(rng, 3.0, 5.0)), ct)
 
 
 def _bent(ct: Volume, rng: np.random.Generator) -> Patient:
@@ -67,7 +65,7 @@ def _cut(ct: Volume, rng: np.random.Generator) -> Patient:
 
 def _mildly_different(ct: Volume, rng: np.random.Generator) -> Patient:
     """A CT of 220 mm along the body; soft tissue moved by 1.5 to 3 mm, then all of it bent by up to 2 mm."""
-    moved = with_soft_tissue_moved(ct, _tissues(ct), random_shift(rng, 1.5, 3.0))
+    moved = with_soft_tissue_moved(ct, tissues(ct), random_shift(rng, 1.5, 3.0))
     field = smooth_field(ct, 2.0, rng)
     return Patient(warped(moved, field), cut_along_body(ct, 220.0), lambda points: warped_points(points, field))
 
@@ -186,9 +184,3 @@ EFFECTS: dict[str, Effect] = {
     "together": Effect("all of it mildly, CT cut to 220 mm", _mildly_different, _mild_exposure, at_vertebrae=True),
     "hard": Effect("hard realism, a fifth occluded", _as_scanned, _hard),
 }
-
-
-@lru_cache(maxsize=1)
-def _tissues(ct: Volume) -> Tissues:
-    """Kept for the next case of the same CT: they take longer than the rest of a case."""
-    return tissues(ct)
