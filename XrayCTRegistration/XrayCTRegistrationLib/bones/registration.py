@@ -30,7 +30,7 @@ from .levels import SEEN, Resolution, seen_share
 from .segments import Segment, check_distinct, tell_of_many
 
 _PIXELS_MM = (3.0, 1.5)  # at the isocentre: a bone after another at each, then all together at the finest
-_STEPS = 6  # of Gauss-Newton at each resolution and scale of the similarity
+_STEPS = 4  # of Gauss-Newton at each resolution and scale of the similarity
 _STAGE = "bones"
 
 
