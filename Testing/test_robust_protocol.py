@@ -166,16 +166,16 @@ def test_a_table_of_cases_is_read_as_it_was_written(tmp_path) -> None:
         replace(made_up(2, 800.0), evidence={"explained": 1.0, "other": 2.0}),
     ]
     write_csv(tmp_path / "cases.csv", written)
-    assert read_csv(tmp_path / "cases.csv") == written
+    assert read_csv(tmp_path / "cases.csv", CaseResult) == written
 
 
 @pytest.mark.parametrize("text", ["ct,case\na,1\n", "ct,case,method\na,b,c\n", "\x00\n\x00"])
 def test_a_file_that_is_no_table_of_cases_is_told_by_its_name(tmp_path, text) -> None:
     (tmp_path / "some.csv").write_text(text)
     with pytest.raises(InputError, match=r"some\.csv: this is not the cases\.csv"):
-        read_csv(tmp_path / "some.csv")
+        read_csv(tmp_path / "some.csv", CaseResult)
     with pytest.raises(InputError, match=r"absent\.csv: cannot be read"):
-        read_csv(tmp_path / "absent.csv")
+        read_csv(tmp_path / "absent.csv", CaseResult)
 
 
 def test_a_record_gives_back_whole_cases_and_leaves_out_one_that_was_cut_off(tmp_path) -> None:
@@ -251,7 +251,7 @@ def test_the_report_holds_the_tables_and_a_figure(tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="the plot is of the evaluation extra")
     results = [made_up(0, 60.0, "", method=START), made_up(0, 0.1), refused(1, 30.0)]
     write_effects_report(tmp_path / "new", results)
-    assert read_csv(tmp_path / "new" / "cases.csv") == results
+    assert read_csv(tmp_path / "new" / "cases.csv", CaseResult) == results
     assert (tmp_path / "new" / "summary.md").read_text(encoding="utf-8") == effects_markdown(effect_summary(results))
     assert len((tmp_path / "new" / "summary.csv").read_text().splitlines()) == 1 + len(effect_summary(results))
     assert (tmp_path / "new" / "success.png").read_bytes().startswith(b"\x89PNG")
@@ -266,14 +266,14 @@ def test_the_command_runs_chosen_effects_and_goes_on_after_the_cases_it_has(ct_p
     arguments += ["-o", str(tmp_path / "out")]
     first = CliRunner().invoke(app, [*arguments, "--effect", "none"])
     assert first.exit_code == 0, first.output
-    before = read_csv(tmp_path / "out" / "cases.csv")
+    before = read_csv(tmp_path / "out" / "cases.csv", CaseResult)
     simulated = []
     case = runner.disagreeing_case
     monkeypatch.setattr(runner, "disagreeing_case", lambda *given: simulated.append(given[3]) or case(*given))
     second = CliRunner().invoke(app, [*arguments, "--effect", "none", "--effect", "cut", "--resume"])
     assert second.exit_code == 0, second.output
     assert simulated == ["cut"]
-    after = read_csv(tmp_path / "out" / "cases.csv")
+    after = read_csv(tmp_path / "out" / "cases.csv", CaseResult)
     assert repr(after[:2]) == repr(before)  # seconds and all; as text, since a NaN equals nothing
     assert [row.effect for row in after] == ["none", "none", "cut", "cut"]
     recorded_before = (tmp_path / "out" / "cases.jsonl").read_text()

@@ -1,7 +1,7 @@
 """How likely a pose is right, and how far off it may be, from what the images say for and against it.
 
-A logistic model gives the probability that the error is below 10 mm, a linear one the logarithm of the error. Both are
-fitted by `xrayct calibrate` to cases with a known answer.
+A logistic model gives the probability that the error is below a limit, a linear one the logarithm of the error. Both
+are fitted by `xrayct calibrate` to cases with a known answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import InputError
 
-RIGHT_MM = 10.0  # an error below it is a success
+RIGHT_MM = 10.0  # an error of a whole CT below it is a success, as in the field's papers
 _FARTHEST = 4.0  # standard deviations: evidence beyond what was fitted on says no more
 _LEAST_MM = 1e-3  # of a length, before its logarithm
 
@@ -27,6 +27,7 @@ class Calibration:
     features: F names of the evidence that they look at. mean, scale: (F,) of these features among the cases they were
     fitted on. weights (F,), bias: of the log odds of a success. error_weights (F,), error_bias: of the natural
     logarithm of the expected error in mm. high, low: a pose is "high" from this probability on, and "low" below that.
+    right_mm: an error below it is a success.
     """
 
     features: tuple[str, ...]
@@ -38,9 +39,10 @@ class Calibration:
     error_bias: float
     high: float
     low: float
+    right_mm: float = RIGHT_MM
 
     def probability(self, evidence: Mapping[str, float]) -> float:
-        """Probability that the true mTRE is below 10 mm. evidence: by name; it may hold more than the features."""
+        """Probability that the error is below right_mm. evidence: by name; it may hold more than the features."""
         return float(logistic(self._standardised(evidence) @ np.array(self.weights) + self.bias))
 
     def expected_error_mm(self, evidence: Mapping[str, float]) -> float:

@@ -14,6 +14,7 @@ from .similarity import Comparison
 from .weights import Extent
 
 _SHIPPED = Path(__file__).with_name("calibration.json")  # by `xrayct calibrate`
+_SHIPPED_OF_BONES = Path(__file__).parent / "bones" / "calibration.json"  # by `xrayct calibrate --bones`
 _UNALIKE = 0.15  # similarity below which the DRR explains next to nothing
 _AMBIGUOUS = 0.1  # lead over another pose that says little
 _LITTLE = 0.3  # of the CT's footprint, compared
@@ -41,8 +42,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Confidence:
-    """level: "high", "moderate" or "low". reason: for people. probability: that the error is below 10 mm.
-    expected_error_mm: at the bones; four of five errors are below twice of it."""
+    """level: "high", "moderate" or "low". reason: for people. probability: that the error is below 10 mm, of a bone
+    that was registered on its own below 3 mm. expected_error_mm: at the bones; four of five errors are below twice of
+    it."""
 
     level: str
     reason: str
@@ -68,13 +70,26 @@ def confidence(evidence: Evidence, extent: Extent, strayed: bool) -> Confidence:
 
     strayed: whether the descent led out of the range that was to be searched.
     """
-    calibration, found = _calibration(), asdict(evidence)
+    calibration, found = _calibration(_SHIPPED), asdict(evidence)
     probability = 0.0 if strayed else calibration.probability(found)
     level, reason = calibration.level(probability), _reason(evidence, extent, strayed)
     if strayed or evidence.compared < _LITTLE:
         level = "low"
     elif level == "high" and (extent.cut_everywhere or evidence.runner_up_gap < _AMBIGUOUS):
         level = "moderate"
+    return Confidence(level, reason, probability, calibration.expected_error_mm(found))
+
+
+def bone_confidence(evidence: Evidence, whole: Confidence) -> Confidence:
+    """How far to trust the pose of one bone: never farther than that of the CT that it was registered from."""
+    calibration, found = _calibration(_SHIPPED_OF_BONES), asdict(evidence)
+    probability = calibration.probability(found) * whole.probability
+    level = "low" if "low" in (whole.level, calibration.level(probability)) else calibration.level(probability)
+    reason = f"the DRR explains {max(evidence.similarity, 0):.0%} of what the X-ray shows about it"
+    if whole.level == "low":
+        reason = f"the pose of the whole CT, from which it was found, is not to be trusted, though {reason}"
+    elif evidence.compared < _LITTLE:
+        level, reason = "low", f"only {evidence.compared:.0%} of its shadow was compared"
     return Confidence(level, reason, probability, calibration.expected_error_mm(found))
 
 
@@ -94,9 +109,9 @@ def _reason(evidence: Evidence, extent: Extent, strayed: bool) -> str:
     return explained
 
 
-@lru_cache(maxsize=1)
-def _calibration() -> Calibration:
-    return read_calibration(_SHIPPED)
+@lru_cache(maxsize=2)
+def _calibration(path: Path) -> Calibration:
+    return read_calibration(path)
 
 
 def _inlying(found: Comparison) -> float:

@@ -20,7 +20,9 @@ _FILES = ("calibration.json", "calibration.md", "calibration.png")
 def calibrate(
     tables: Annotated[
         list[Path],
-        typer.Argument(metavar="CASES.CSV...", help="Tables of cases that xrayct evaluate --protocol robust wrote."),
+        typer.Argument(
+            metavar="CASES.CSV...", help="Tables of cases that xrayct evaluate --protocol robust wrote, or bones."
+        ),
     ],
     test_cts: Annotated[
         str,
@@ -30,6 +32,14 @@ def calibrate(
             "suffixes may be left out.",
         ),
     ],
+    bones: Annotated[
+        bool,
+        typer.Option(
+            "--bones",
+            help="The tables are of bones, bones.csv of xrayct evaluate --protocol bones. A success is then an error "
+            "below 3 mm.",
+        ),
+    ] = False,
     output: Annotated[
         Path,
         output_folder("Folder for the coefficients (JSON), the table and the plot."),
@@ -37,7 +47,7 @@ def calibrate(
 ) -> None:
     """Fit how far results can be trusted to cases with a known answer, and test it on other CTs.
 
-    Writes the coefficients of the probability that an error is below 10 mm and of the error to expect, what they are
+    Writes the coefficients of the probability that an error is small and of the error to expect, what they are
     worth on the CTs fitted on and on the others, and a plot.
 
     Example: xrayct calibrate evaluation/cases.csv --test-cts lidc_0350,cmb_crc_01068 -o calibration
@@ -48,12 +58,19 @@ def calibrate(
             "The package matplotlib is missing. Install it with: pip install 'XrayCTRegistration[evaluation]'"
         )
     with waiting("Fitting"):
+        from ..evaluation.bones_protocol import BoneRow
+        from ..evaluation.calibration import BONE_FEATURES, BONE_RIGHT_MM
         from ..evaluation.calibration import calibrate as calibrated
         from ..evaluation.calibration_report import write_calibration
         from ..evaluation.case_files import read_csv
+        from ..evaluation.runner import CaseResult
 
-        rows = [row for table in tables for row in read_csv(table)]
-        result = calibrated(rows, [name.strip() for name in test_cts.split(",") if name.strip()])
+        names = [name.strip() for name in test_cts.split(",") if name.strip()]
+        if bones:
+            of_bones = [row for table in tables for row in read_csv(table, BoneRow)]
+            result = calibrated(of_bones, names, BONE_FEATURES, BONE_RIGHT_MM)
+        else:
+            result = calibrated([row for table in tables for row in read_csv(table, CaseResult)], names)
         with published(folder, _FILES) as hidden:
             write_calibration(hidden, result)
     tested = result.tested

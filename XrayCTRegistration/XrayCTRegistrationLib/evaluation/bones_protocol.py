@@ -109,6 +109,21 @@ class BoneRow:
     seconds: float
     evidence: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def mtre_mm(self) -> float:
+        """The error, as the rows of other protocols call it."""
+        return self.error_mm
+
+    @property
+    def effect(self) -> str:
+        """What tells the rows of one case apart."""
+        return f"{self.bone}, {self.views} X-rays"
+
+    @property
+    def judged(self) -> bool:
+        """Whether a confidence can be fitted to it: it is shown, and was looked at."""
+        return self.in_field and bool(self.evidence)
+
 
 def bones_case(subject: LabelledSubject, number: int, seed: int, photons: float = PHOTONS) -> BonesCase:
     """Case `number` of a CT in two X-rays, 60 degrees apart; it depends on nothing but the arguments.

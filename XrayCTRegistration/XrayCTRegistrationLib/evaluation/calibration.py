@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ..calibrated import RIGHT_MM, Calibration, feature_values, logistic, standardised
 from ..errors import InputError
-from .runner import START, CaseResult
 
 FEATURES = ("similarity", "inlying", "compared", "runner_up_gap", "agreement", "uncertainty_mm")
+BONE_FEATURES = tuple(name for name in FEATURES if name != "runner_up_gap")  # nothing is searched for a bone
+BONE_RIGHT_MM = 3.0  # an error of a bone below it is a success
 
 _WRONG_AMONG_HIGH, _HIGH_AMONG_FAILURES, _LOW_AMONG_SUCCESSES = 0.02, 0.05, 0.05  # at most, on cases not fitted on
 _MARGIN = 0.5  # of these shares is spent where the thresholds are chosen: other cases are not quite like them
@@ -19,6 +21,26 @@ _WITHIN = 0.85  # of the true errors, where the expected error is fitted, lie be
 _RIDGE = 1.0  # prior precision of a standardised feature's weight: keeps it finite where success can be told exactly
 _LEAST_ERROR_MM = 0.01  # exacter than any use of it
 _FEWEST = 10  # successes, and failures, that a fit needs
+
+
+class Judged(Protocol):
+    """A pose with its evidence and its true error.
+
+    ct, case, effect: which. judged: whether a confidence can be fitted to it.
+    """
+
+    @property
+    def ct(self) -> str: ...
+    @property
+    def case(self) -> int: ...
+    @property
+    def effect(self) -> str: ...
+    @property
+    def mtre_mm(self) -> float: ...
+    @property
+    def evidence(self) -> Mapping[str, float]: ...
+    @property
+    def judged(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -56,14 +78,17 @@ class Calibrated:
 
 
 def calibrate(
-    results: Sequence[CaseResult], test_cts: Sequence[str], features: tuple[str, ...] = FEATURES
+    results: Sequence[Judged],
+    test_cts: Sequence[str],
+    features: tuple[str, ...] = FEATURES,
+    right_mm: float = RIGHT_MM,
 ) -> Calibrated:
     """Fit a calibration to the cases of all CTs but test_cts (names of files, the suffix may be left out).
 
-    Starts and refused cases are left out. Raises InputError when a named CT has no case, when evidence is missing, or
-    when there are too few successes or failures to fit.
+    right_mm: an error below it is a success. Starts and refused cases are left out. Raises InputError when a named CT
+    has no case, when evidence is missing, or when there are too few successes or failures to fit.
     """
-    judged = [result for result in results if result.method != START and not result.error]
+    judged = [result for result in results if result.judged]
     for name in test_cts:
         if not any(_is(result, name) for result in judged):
             raise InputError(f"There is no case of the CT {name}. The tables hold: {', '.join(_names(judged))}.")
@@ -72,26 +97,28 @@ def calibrate(
     _check_evidence(judged, features)
     test = [result for result in judged if any(_is(result, name) for name in test_cts)]
     fit = [result for result in judged if not any(_is(result, name) for name in test_cts)]
-    calibration = fitted(*_arrays(fit, features), features)
+    calibration = fitted(*_arrays(fit, features), features, right_mm)
     parts = {"fitted": fit, "tested": test}
     probability = {
         part: np.array([calibration.probability(case.evidence) for case in cases]) for part, cases in parts.items()
     }
-    right = {part: np.array([case.below(RIGHT_MM) for case in cases]) for part, cases in parts.items()}
+    right = {part: np.array([case.mtre_mm < right_mm for case in cases]) for part, cases in parts.items()}
     worth = {part: _figures(calibration, cases, probability[part]) for part, cases in parts.items()}
     return Calibrated(calibration, tuple(_names(test)), worth["fitted"], worth["tested"], probability, right)
 
 
-def fitted(values: np.ndarray, errors_mm: np.ndarray, features: tuple[str, ...]) -> Calibration:
+def fitted(
+    values: np.ndarray, errors_mm: np.ndarray, features: tuple[str, ...], right_mm: float = RIGHT_MM
+) -> Calibration:
     """The calibration of feature values (N, F), see `feature_values`, and true errors (N,).
 
     Raises InputError with fewer than ten successes or failures.
     """
-    right = errors_mm < RIGHT_MM
+    right = errors_mm < right_mm
     if min(right.sum(), (~right).sum()) < _FEWEST:
         raise InputError(
-            f"There are {right.sum()} cases below 10 mm and {(~right).sum()} others to fit to. Give at least {_FEWEST} "
-            "of each: more cases, or a table of harder ones."
+            f"There are {right.sum()} cases below {right_mm:g} mm and {(~right).sum()} others to fit to. Give at least "
+            f"{_FEWEST} of each: more cases, or a table of harder ones."
         )
     mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     mean, scale = np.nan_to_num(mean), np.where(scale > 0, scale, 1.0)  # a feature that does not vary says nothing
@@ -100,7 +127,7 @@ def fitted(values: np.ndarray, errors_mm: np.ndarray, features: tuple[str, ...])
     error_weights, error_bias = _expected_error_fit(x, errors_mm)
     high, low = thresholds(logistic(x @ weights + bias), right)
     lists = [tuple(float(v) for v in array) for array in (mean, scale, weights)]
-    return Calibration(features, *lists, bias, tuple(float(v) for v in error_weights), error_bias, high, low)
+    return Calibration(features, *lists, bias, tuple(float(v) for v in error_weights), error_bias, high, low, right_mm)
 
 
 def logistic_fit(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
@@ -164,8 +191,8 @@ def _expected_error_fit(x: np.ndarray, errors_mm: np.ndarray) -> tuple[np.ndarra
     return weights, float(above - np.log(2))
 
 
-def _figures(calibration: Calibration, cases: Sequence[CaseResult], probability: np.ndarray) -> Figures:
-    right = np.array([case.below(RIGHT_MM) for case in cases])
+def _figures(calibration: Calibration, cases: Sequence[Judged], probability: np.ndarray) -> Figures:
+    right = np.array([case.mtre_mm < calibration.right_mm for case in cases])
     levels = np.array([calibration.level(p) for p in probability])
     expected = np.array([calibration.expected_error_mm(case.evidence) for case in cases])
     within = np.array([case.mtre_mm for case in cases]) < 2 * expected
@@ -186,13 +213,13 @@ def _percent(outcomes: np.ndarray) -> float | None:
     return 100 * float(outcomes.mean()) if len(outcomes) else None
 
 
-def _arrays(cases: Sequence[CaseResult], features: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(cases: Sequence[Judged], features: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Feature values (N, F) and true errors (N,) of cases."""
     values = [feature_values(case.evidence, features) for case in cases]
     return np.array(values).reshape(len(cases), len(features)), np.array([case.mtre_mm for case in cases])
 
 
-def _check_evidence(cases: Sequence[CaseResult], features: tuple[str, ...]) -> None:
+def _check_evidence(cases: Sequence[Judged], features: tuple[str, ...]) -> None:
     for case in cases:
         missing = [name for name in features if name not in case.evidence]
         if missing:
@@ -202,9 +229,9 @@ def _check_evidence(cases: Sequence[CaseResult], features: tuple[str, ...]) -> N
             )
 
 
-def _is(case: CaseResult, name: str) -> bool:
+def _is(case: Judged, name: str) -> bool:
     return case.ct == name or case.ct.startswith(f"{name}.")
 
 
-def _names(cases: Sequence[CaseResult]) -> list[str]:
+def _names(cases: Sequence[Judged]) -> list[str]:
     return list(dict.fromkeys(case.ct for case in cases))

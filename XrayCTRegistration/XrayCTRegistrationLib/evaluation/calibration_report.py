@@ -32,6 +32,7 @@ def markdown(result: Calibrated) -> str:
         cells += ["" if share is None else f"{share:.1f} %" for share in shares]
         lines.append(table_line([name, *cells, f"{worth.brier:.3f}"]))
     model = result.calibration
+    lines += ["", f"A success is an error below {model.right_mm:g} mm."]
     lines += ["", f'"high" from a probability of {model.high:.3f} on, "low" below {model.low:.3f}.', ""]
     lines += [table_line(("feature", "mean", "scale", "weight", "weight of the log error"))]
     lines += [table_line(["---", *["---:"] * 4])]
@@ -64,7 +65,10 @@ def _write_reliability(path: Path, result: Calibrated) -> None:
             errors = [np.sqrt((s * (1 - s) + 0.25 / len(one)) / len(one)) for s, one in zip(observed, bins)]
             shares.errorbar(means, observed, errors, fmt="o-", capsize=3, label=part)
         shares.set(
-            xlabel="probability of an error below 10 mm", ylabel="share of cases", xlim=(0, 1), ylim=(-0.05, 1.05)
+            xlabel=f"probability of an error below {result.calibration.right_mm:g} mm",
+            ylabel="share of cases",
+            xlim=(0, 1),
+            ylim=(-0.05, 1.05),
         )
         shares.legend(loc="upper left")
         probability, right = result.probability["tested"], result.right["tested"]

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound="DataclassInstance")
 EVIDENCE = "evidence_"  # what the columns of CaseResult.evidence begin with
-_FIELDS = {field.name for field in fields(CaseResult)} - {"evidence"}
-_NOT_NUMBERS = {"ct": str, "case": int, "method": str, "confidence": str, "effect": str, "error": str}
 
 
 def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
@@ -30,11 +28,14 @@ def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
     write_table(path, [case_columns(result) for result in results])
 
 
-def read_csv(path: Path) -> list[CaseResult]:
-    """The rows of a file of `write_csv`. Raises InputError, naming the file, when it is missing or of another kind."""
+def read_csv(path: Path, kind: type[Row]) -> list[Row]:
+    """The rows, of a kind, of a file of `case_columns`.
+
+    Raises InputError, naming the file, when it is missing or of another kind.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_result(cells) for cells in csv.DictReader(file)]
+            return [_result(cells, kind) for cells in csv.DictReader(file)]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Give the cases.csv of an evaluation.") from None
     except (TypeError, ValueError, csv.Error):  # text that cannot be decoded is a ValueError
@@ -99,12 +100,20 @@ def case_columns(result: DataclassInstance) -> dict[str, object]:
     return columns | {EVIDENCE + name: value for name, value in evidence.items()}
 
 
-def _result(cells: Mapping[str, str]) -> CaseResult:
+def _result(cells: Mapping[str, str], kind: type[Row]) -> Row:
     """A row of the table; columns that this version does not know are left out."""
-    values = {name: _NOT_NUMBERS.get(name, _number)(cell) for name, cell in cells.items() if name in _FIELDS}
+    types = {field.name: str(field.type) for field in fields(kind) if field.name != "evidence"}
+    values = {name: _value(cell, types[name]) for name, cell in cells.items() if name in types}
     named = {name.removeprefix(EVIDENCE): cell for name, cell in cells.items() if name.startswith(EVIDENCE)}
-    return CaseResult(**values, evidence={name: float(cell) for name, cell in named.items() if cell})
+    return kind(**values, evidence={name: float(cell) for name, cell in named.items() if cell})
 
 
-def _number(cell: str) -> float | None:
+def _value(cell: str, kind: str) -> str | int | bool | float | None:
+    """What a cell holds by the annotation of its field: text, a whole number, a truth, or a number or nothing."""
+    if kind == "str":
+        return cell
+    if kind == "int":
+        return int(cell)
+    if kind == "bool":
+        return cell == "True"
     return float(cell) if cell else None

@@ -68,6 +68,11 @@ class CaseResult:
     evidence: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
+    @property
+    def judged(self) -> bool:
+        """Whether a confidence can be fitted to it: it is no start, and the registration gave a pose."""
+        return self.method != START and not self.error
+
     def below(self, limit_mm: float) -> bool:
         """Whether the registration succeeded: it gave a pose, and its true mTRE is below limit_mm."""
         return not self.error and self.mtre_mm < limit_mm
