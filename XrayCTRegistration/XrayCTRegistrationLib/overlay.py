@@ -21,12 +21,12 @@ EDGE_PX = 480  # longest side that edges are sought at: fine enough for a cortex
 _BONE_GAIN = 0.5  # faint bone gets its edge beside strong gas and skin
 _BONE_FROM, _BONE_TO = 1.12, 1.25  # attenuation relative to water, 120 to 250 HU
 _OUTSIDE_MASK = 0.15  # brightness
-_GREEN = np.array([40.0, 235.0, 80.0])
+_GREEN = (40.0, 235.0, 80.0)
 
 _COARSE_PX = 96  # enough to see where a CT's shadow lies
 _SHADOW_MARGIN, _LEAST_FIELD, _MOST_FIELD = 1.6, 0.25, 0.75  # sides of the field shown: of the shadow, of the X-ray
 
-_GAP_PX, _TITLE_PX, _NAME_PX, _FONT_PX = 8, 26, 26, 15
+_GAP_PX, _TITLE_PX, _NAME_PX, _FONT_PX, _MARK_PX = 8, 26, 26, 15, 11
 _BACKGROUND, _TITLE_GREY, _NAME_GREY = (18, 18, 18), (235, 235, 235), (165, 165, 165)
 _TITLES = ("X-ray", "Start", "Result", "DRR at the result")
 
@@ -81,7 +81,7 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
     drr: of the same field at any resolution. Finer than the X-ray it is reduced first; from a coarser one the lines
     come out as wide as its pixels, so that they can still be seen when a large image is shown small.
     """
-    return _with_edges(grey_image(image), drr)
+    return with_edges(_rgb(grey_image(image)), drr)
 
 
 def grey_image(image: XrayImage) -> np.ndarray:
@@ -96,47 +96,86 @@ def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Po
     projector: of `overlay_projector`. A CT of a small part of the X-ray is shown enlarged, with its surroundings.
     Returns uint8 (rows, columns, 3).
     """
+    rows = [_panels(projector, item, start, result) for item in views]
+    return laid_out(rows, [item.name for item in views], _TITLES)
+
+
+def laid_out(
+    rows: Sequence[Sequence[np.ndarray]],
+    names: Sequence[str],
+    titles: Sequence[str],
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = (),
+) -> np.ndarray:
+    """A figure of rows of pictures, uint8 (rows, columns, 3), those of a row of one size, with names and titles.
+
+    legend: names with the colours they are drawn in, below. Returns uint8 (rows, columns, 3).
+    """
     from PIL import Image, ImageDraw, ImageFont  # not needed by a live overlay
 
-    rows = [_panels(projector, item, start, result) for item in views]
     font = ImageFont.load_default(_FONT_PX)
     width = max(row[0].shape[1] for row in rows) + _GAP_PX
+    whole = width * len(titles) + _GAP_PX
+    places, low = _legend_places([font.getlength(name) for name, _ in legend], whole)
     height = sum(_NAME_PX + row[0].shape[0] for row in rows) + _TITLE_PX + _GAP_PX
-    figure = Image.new("RGB", (width * len(_TITLES) + _GAP_PX, height), _BACKGROUND)
+    figure = Image.new("RGB", (whole, height + low), _BACKGROUND)
     draw = ImageDraw.Draw(figure)
-    for column, title in enumerate(_TITLES):
+    for column, title in enumerate(titles):
         draw.text((_GAP_PX + column * width, _GAP_PX), title, _TITLE_GREY, font)
     top = _TITLE_PX
-    for item, row in zip(views, rows):
-        draw.text((_GAP_PX, top + 5), item.name, _NAME_GREY, font)
+    for name, row in zip(names, rows):
+        draw.text((_GAP_PX, top + 5), name, _NAME_GREY, font)
         top += _NAME_PX
         for column, panel in enumerate(row):
             figure.paste(Image.fromarray(panel), (_GAP_PX + column * width, top))
         top += row[0].shape[0]
+    for (name, color), (left, down) in zip(legend, places):
+        mark = left, height + down + 5, left + _MARK_PX, height + down + 5 + _MARK_PX
+        draw.rectangle(mark, fill=color)
+        draw.text((left + _MARK_PX + _GAP_PX, height + down), name, _TITLE_GREY, font)
     return np.asarray(figure)
+
+
+def _legend_places(lengths_px: Sequence[float], width_px: int) -> tuple[list[tuple[int, int]], int]:
+    """Left and top of entries of a legend, as many in a line as there is room for, and the height of all lines."""
+    places: list[tuple[int, int]] = []
+    left, top = _GAP_PX, 0
+    for length in lengths_px:
+        entry = _MARK_PX + 3 * _GAP_PX + int(length)
+        if left > _GAP_PX and left + entry > width_px:
+            left, top = _GAP_PX, top + _NAME_PX
+        places.append((left, top))
+        left += entry
+    return places, top + _NAME_PX if places else 0
 
 
 def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) -> list[np.ndarray]:
     """The four pictures of a row, uint8 (rows, columns, 3)."""
-    from PIL import Image
-
-    first, size_px = _field_about_shadow(projector, item.view, (start, result))
-    view = item.view.cropped(first, size_px)
-    grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
-    grey = np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))
+    grey, view = enlarged(item, [(projector, start), (projector, result)])
     before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
     drr = _windowed(after, *np.percentile(after, GREY_PERCENTS))
-    return [_rgb(grey), _with_edges(grey, before), _with_edges(grey, after), _rgb(drr)]
+    return [grey, with_edges(grey, before), with_edges(grey, after), _rgb(drr)]
 
 
-def _field_about_shadow(
-    projector: Projector, view: XrayView, poses: Sequence[Pose]
+def enlarged(item: OverlayView, bodies: Sequence[tuple[Projector, Pose]]) -> tuple[np.ndarray, XrayView]:
+    """The part of an X-ray about the shadows of bodies at their poses, uint8 (rows, columns, 3) at the resolution of
+    `edge_view`, and the view of it; the whole X-ray where that is most of it."""
+    from PIL import Image
+
+    first, size_px = _field_about_shadows(item.view, bodies)
+    view = item.view.cropped(first, size_px)
+    grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
+    return _rgb(np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))), view
+
+
+def _field_about_shadows(
+    view: XrayView, bodies: Sequence[tuple[Projector, Pose]]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First pixel and size (column, row) of the part of a view about the CT's shadow at all poses, of the view's
-    proportions; the whole view where that is most of it."""
+    """First pixel and size (column, row) of the part of a view about the shadows of bodies, of the view's proportions;
+    the whole view where that is most of it."""
     coarse = edge_view(view, _COARSE_PX)
-    matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses]))
-    shadow = (projector.images(matrices, coarse) > 0).any(dim=0).cpu().numpy()
+    shadow = np.zeros(coarse.size_px[::-1], bool)
+    for projector, pose in bodies:
+        shadow |= (projector.images(torch.from_numpy(pose.matrix.copy())[None], coarse)[0] > 0).cpu().numpy()
     whole = (0, 0), view.size_px
     if not shadow.any():
         return whole
@@ -151,14 +190,16 @@ def _field_about_shadow(
     return (int(corner[0]), int(corner[1])), (int(size[0]), int(size[1]))
 
 
-def _with_edges(grey: np.ndarray, drr: np.ndarray) -> np.ndarray:
-    if max(drr.shape) > max(grey.shape):
-        drr = _resampled(drr, grey.shape)
+def with_edges(rgb: np.ndarray, drr: np.ndarray, color: tuple[float, float, float] = _GREEN) -> np.ndarray:
+    """A picture, uint8 (rows, columns, 3), with a DRR's edges in a colour, red, green and blue from 0 to 255."""
+    shape = rgb.shape[:2]
+    if max(drr.shape) > max(shape):
+        drr = _resampled(drr, shape)
     alpha = edges(drr).astype(np.float32)
-    if drr.shape != grey.shape:
-        alpha = np.minimum(1.5 * _resampled(alpha, grey.shape), 1)
-    below = grey.astype(np.float32)[..., None]
-    return np.rint(below + alpha[..., None] * (_GREEN - below)).astype(np.uint8)
+    if drr.shape != shape:
+        alpha = np.minimum(1.5 * _resampled(alpha, shape), 1)
+    below = rgb.astype(np.float32)
+    return np.rint(below + alpha[..., None] * (np.array(color, np.float32) - below)).astype(np.uint8)
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:

@@ -89,16 +89,21 @@ def whole_numbers(array: np.ndarray, where: str) -> np.ndarray:
     return array.astype(np.int32)
 
 
+def check_extent(segment: Segment) -> None:
+    """Raise InputError when a segment is empty or a single voxel."""
+    count = int(np.count_nonzero(segment.mask.array))
+    if count < _LEAST_VOXELS:
+        what = "empty" if count == 0 else "a single voxel"
+        raise InputError(f"{segment.name}: the segment is {what}, which is no bone. Outline it, or leave it out.")
+
+
 def place_in(segment: Segment, grid: Volume) -> Place:
     """The voxels of a CT whose centres lie in a segment, resampled where its grid is another one.
 
     Raises InputError that names the segment when it is empty, or mostly beside the CT.
     """
+    check_extent(segment)
     mask = segment.mask.array
-    count = int(np.count_nonzero(mask))
-    if count < _LEAST_VOXELS:
-        what = "empty" if count == 0 else "a single voxel"
-        raise InputError(f"{segment.name}: the segment is {what}, which is no bone. Outline it, or leave it out.")
     to_grid = np.linalg.inv(grid.ijk_to_world) @ segment.mask.ijk_to_world
     _check_beside(segment, to_grid, grid.size)
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in segment.mask.size], indexing="ij")).reshape(3, 8).T

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,19 @@ from .volumes import placement_of, read_image
 
 _REMEDY = "Give a label map (NIfTI, NRRD) or a segmentation of 3D Slicer (.seg.nrrd)."
 _ENTRY = re.compile(r"Segment(\d+)_(\w+)$")
-_COLOR = re.compile(r"[\d.eE+-]+ [\d.eE+-]+ [\d.eE+-]+$")
+_SHARE = r"(\d*\.?\d+(?:[eE]-?\d+)?)"
+_COLOR = re.compile(f"{_SHARE} {_SHARE} {_SHARE}$")  # red, green, blue
+_SUFFIXES = (".nii.gz", ".seg.nrrd")  # that are two endings
+
+log = logging.getLogger(__name__)
 
 
 def read_segments(path: str | Path, names: str | Path | None = None) -> list[Segment]:
     """The segments of a file, in LPS.
 
-    Takes a label map of whole numbers, and the .seg.nrrd of 3D Slicer. names: a JSON file that names numbers, see
-    `read_names`; it goes before the names of the file itself, and those before TotalSegmentator's numbers.
+    Takes a label map of whole numbers, and the .seg.nrrd of 3D Slicer, whose segments may overlap. names: a JSON file
+    that names numbers, see `read_names`. It goes before the names of the file itself; a label map has none, and takes
+    them from a JSON file of its own name beside it, and then from TotalSegmentator's numbers.
 
     Raises InputError, beginning with the name of the file.
     """
@@ -43,7 +50,7 @@ def read_segments(path: str | Path, names: str | Path | None = None) -> list[Seg
         return _of_entries(layers, matrix, entries, given, path.name)
     if components > 1:
         raise InputError(f"{path.name}: the image has {components} values per voxel, as of colours. {_REMEDY}")
-    return labelled(layers[0], matrix, {**TOTALSEGMENTATOR, **given}, path.name)
+    return labelled(layers[0], matrix, {**TOTALSEGMENTATOR, **(given or _names_beside(path))}, path.name)
 
 
 def read_names(path: str | Path) -> dict[int, str]:
@@ -69,6 +76,21 @@ def read_names(path: str | Path) -> dict[int, str]:
     return names
 
 
+def _names_beside(path: Path) -> dict[int, str]:
+    """Names from labels.json beside labels.nii.gz; none where there is no such file, or one of another kind."""
+    stem = next((path.name[: -len(end)] for end in _SUFFIXES if path.name.lower().endswith(end)), path.stem)
+    beside = path.with_name(f"{stem}.json")
+    if not beside.is_file():
+        return {}
+    try:
+        names = read_names(beside)
+    except InputError as error:
+        log.warning("The file beside %s is not used for names. %s", path.name, error)
+        return {}
+    log.info("Names of segments are taken from %s.", beside.name)
+    return names
+
+
 def _entries(image: sitk.Image) -> list[dict[str, str]]:
     """What a .seg.nrrd says of its segments, in their order."""
     entries: dict[int, dict[str, str]] = {}
@@ -83,23 +105,29 @@ def _of_entries(
 ) -> list[Segment]:
     """The segments of a .seg.nrrd: each a value in one of the layers, which may overlap."""
     whole = [whole_numbers(layer, where) for layer in layers]
+    places = [_place_of(entry, index, len(whole), where) for index, entry in enumerate(entries)]
+    uses = Counter(number for _, number in places)
     segments = []
-    for index, entry in enumerate(entries):
-        layer, value = (entry.get(name, default) for name, default in (("Layer", "0"), ("LabelValue", str(index + 1))))
-        if not (layer.isdecimal() and value.isdecimal()) or int(layer) >= len(whole):
-            raise InputError(f"{where}: segment {index + 1} names no layer or label of the file. Save it again.")
-        number = int(value)
-        name = given.get(number) or entry.get("Name") or entry.get("ID") or str(number)
-        color = entry.get("Color", "")
-        red_green_blue = None
-        if _COLOR.match(color):
-            red, green, blue = (float(word) for word in color.split())
-            red_green_blue = red, green, blue
-        inside = whole[int(layer)] == number
-        segments.append(Segment(name, _cropped(inside, matrix), number, red_green_blue))
+    for entry, (layer, number) in zip(entries, places):
+        own = number if uses[number] == 1 else None  # in several layers a number may be used more than once
+        name = (given.get(number) if own else None) or entry.get("Name") or entry.get("ID") or str(number)
+        segments.append(Segment(name, _cropped(whole[layer] == number, matrix), own, _color(entry.get("Color", ""))))
     if not any(segment.mask.array.any() for segment in segments):
         raise InputError(f"{where}: all segments are empty. Choose the segmentation that holds them.")
     return segments
+
+
+def _place_of(entry: dict[str, str], index: int, layers: int, where: str) -> tuple[int, int]:
+    """Layer and number of a segment of a .seg.nrrd."""
+    layer, number = entry.get("Layer", "0"), entry.get("LabelValue", str(index + 1))
+    if not (layer.isdecimal() and number.isdecimal()) or int(layer) >= layers:
+        raise InputError(f"{where}: segment {index + 1} names no layer or label of the file. Save it again.")
+    return int(layer), int(number)
+
+
+def _color(words: str) -> tuple[float, float, float] | None:
+    match = _COLOR.match(words)
+    return (float(match[1]), float(match[2]), float(match[3])) if match else None
 
 
 def _cropped(inside: np.ndarray, matrix: np.ndarray) -> Volume:
