@@ -32,8 +32,8 @@ def surface_of(mask: Volume) -> Surface:
     """The surface of a mask, bool (slices, rows, columns), that is not empty; a large one is coarsened first."""
     mask = _coarsened(mask)
     inside = np.pad(mask.array.astype(bool), 1)
-    cells = sum(inside[corner].astype(np.int8) for corner in _corners())
-    passed = (cells > 0) & (cells < 8)
+    corners = np.stack([inside[corner] for corner in _corners()])
+    passed = corners.any(axis=0) & ~corners.all(axis=0)
     number = np.full(passed.shape, -1)
     number[passed] = np.arange(np.count_nonzero(passed))
     quads = np.concatenate([_quads(inside, number, axis) for axis in range(3)])

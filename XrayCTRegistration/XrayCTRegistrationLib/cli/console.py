@@ -31,6 +31,17 @@ def facts(rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows below the names of columns."""
+    grid = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for name in columns:
+        grid.add_column(name, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(value) for value in row))
+    console.print()
+    console.print(grid)
+
+
 def files_fact(folder: Path, names: Sequence[str]) -> tuple[str, str]:
     """The row of `facts` that says what was written."""
     return "Files", f"{', '.join(names)} in {folder}"

@@ -11,7 +11,7 @@ from ..io.folders import published
 from .console import facts, files_fact, say, waiting
 from .options import Device, DeviceOption, SeedOption, output_folder
 from .output import writable_folder
-from .register import registered
+from .registering import registered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def demo(
     voxels = None if ct is None else stored_voxels(ct, volume.array.shape)
     inputs = Inputs(volume, (radiograph,), (view,), (None,), name, ("xray.png",), ("geometry.json",), (None,), voxels)
     settings = Settings(search=SearchRange(), device=device.value, seed=seed)
-    result = registered(inputs, start, settings, "center", folder)
+    result, _ = registered(inputs, start, settings, "center", folder)
     before, after = (pose_error(pose, true, points, view, volume.center) for pose in (start, result.pose))
     facts([*_error_facts(before, after), *result_facts(result), files_fact(folder, (*FILES, *_FILES))])
     say(f"Look at {folder / 'overlay.png'}, or open {folder / 'scene.mrb'} in 3D Slicer.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .console import facts, files_fact, say, waiting
+from .console import facts, files_fact, table, waiting
 from .options import (
     CT_HELP,
     METHOD_HELP,
@@ -24,15 +24,13 @@ from .options import (
     output_folder,
 )
 from .output import writable_folder
+from .registering import registered
 
 if TYPE_CHECKING:
-    from ..geometry import Pose
-    from ..registration import RegistrationResult, Settings
-    from .inputs import Inputs
+    from .bones import AskedBones
 
-INTERRUPTED = 130
 _WIDE_ROTATION_DEG = 60.0  # standard deviation: reaches a full turn
-_INPUT, _START = "Input", "Start"
+_INPUT, _START, _BONES = "Input", "Start", "Bone by bone"
 
 
 class PolarityChoice(str, Enum):
@@ -70,15 +68,6 @@ def register(
         typer.Option(
             metavar="CFG",
             help="A trial of Autoscoper, instead of CT, X-rays and geometry.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    bone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Which bone of the trial, by its volume's file.",
-            show_default="the only one",
             rich_help_panel=_INPUT,
         ),
     ] = None,
@@ -133,13 +122,54 @@ def register(
             rich_help_panel=_START,
         ),
     ] = None,
+    bones: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LABELS",
+            help="A segmentation of the CT, whose bones get a pose each after the CT in one piece: a label map (NIfTI, "
+            "NRRD), of any grid, or a .seg.nrrd of 3D Slicer.",
+            rich_help_panel=_BONES,
+        ),
+    ] = None,
+    bone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A bone of --bones by name or number; several with commas between them, or the option again. With "
+            "--trial: which bone of the trial, by its volume's file.",
+            show_default="all that are bone; of a trial, the only one",
+            rich_help_panel=_BONES,
+        ),
+    ] = None,
+    bone_names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            help='Names of the numbers in --bones, {"27": "L5"}. Unless given those of the segmentation itself, of a '
+            "JSON file of its name beside it, or TotalSegmentator's.",
+            show_default=False,
+            rich_help_panel=_BONES,
+        ),
+    ] = None,
+    joint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEGREES,MM|free",
+            help="How far neighbouring bones turn and shift against each other (standard deviations), or free. Unless "
+            "given 3,2, as in a spine; a wrist is free, and needs two X-rays.",
+            show_default=False,
+            rich_help_panel=_BONES,
+        ),
+    ] = None,
     method: Annotated[Method, typer.Option(help=METHOD_HELP, rich_help_panel=SEARCH)] = Method.AUTO,
     weights: WeightsOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
     output: Annotated[
         Path,
-        output_folder("Folder for pose.tfm, report.json, overlay.png and scene.mrb."),
+        output_folder(
+            "Folder for pose.tfm, report.json, overlay.png and scene.mrb; of bones pose-NAME.tfm, bones.png."
+        ),
     ] = Path("xrayct-output"),
     scene: Annotated[
         SceneChoice,
@@ -157,10 +187,12 @@ def register(
 
     Example: xrayct register ct.nii.gz ap.png lateral.png -g ap.json -g lateral.json -o result
     or: xrayct register --trial wrist.cfg --bone radius --frame 2 -o result
+    or: xrayct register ct.nii.gz ap.png -g ap.json --bones labels.nii.gz --bone L5,L4 -o result
     """
     folder = writable_folder(output)
     if init == "search" and method not in (Method.AUTO, Method.SEARCH):
         raise InputError(f"--init search: the method {method.value} does not search. Use --method auto or search.")
+    _check_bone_options(bones, bone, bone_names, joint, trial)
     from ..io.poses import read_pose
     from ..xray import Polarity
     from .inputs import read_inputs, read_trial_inputs
@@ -169,10 +201,11 @@ def register(
     if trial is not None:
         if ct or xrays or geometry:
             raise InputError("--trial names CT, X-rays and geometry itself. Leave the others out.")
-        inputs = read_trial_inputs(trial, bone, frame, mask or [])
+        asked, inputs = None, read_trial_inputs(trial, bone[0] if bone else None, frame, mask or [])
     elif ct is None or not xrays:
         raise InputError("CT or X-rays are missing. Give the CT, then the X-rays, and -g for each; or --trial.")
     else:
+        asked = None if bones is None else _asked(bones, bone_names, bone or [], joint)
         inputs = read_inputs(ct, xrays, geometry or [], mask or [])
     if scene is SceneChoice.LIGHT and inputs.ct_voxels is None:
         raise InputError(
@@ -193,36 +226,34 @@ def register(
         method=method.value, search=span, polarity=chosen, weights=weights, device=device.value, seed=seed
     )
     start = given or centered(inputs.ct, inputs.views)
-    result = registered(inputs, start, settings, init, folder, linked=scene is SceneChoice.LIGHT)
-    from .report import FILES, hint_facts, result_facts
+    chosen_bones = None if asked is None else asked.within(inputs.ct)
+    result, found = registered(inputs, start, settings, init, folder, scene is SceneChoice.LIGHT, chosen_bones)
+    from .bone_results import TABLE, table_rows
+    from .report import files_of, hint_facts, result_facts
 
-    facts([*result_facts(result), *hint_facts(inputs, result), files_fact(folder, FILES)])
+    if found is not None:
+        table(TABLE, table_rows(found, inputs.xray_names))
+    facts([*result_facts(result), *hint_facts(inputs, result), files_fact(folder, files_of(found))])
 
 
-def registered(
-    inputs: Inputs, start: Pose, settings: Settings, init: str, folder: Path, linked: bool = False
-) -> RegistrationResult:
-    """Register under progress bars and write the results, the scene last; on Ctrl-C, write the best pose so far and end
-    the program. linked: see `write_scene`."""
-    from ..registration import registration_steps
-    from .report import write_interrupted, write_result, write_result_scene
-    from .stages import Interrupted, watched
+def _asked(bones: Path, names: Path | None, wanted: list[str], joint: str | None) -> AskedBones:
+    from .bones import joint_of, read_asked
 
-    try:
-        result = watched(registration_steps(inputs.ct, inputs.radiographs, inputs.views, start, settings, inputs.masks))
-        try:
-            with waiting("Drawing the overlay"):
-                views = write_result(folder, inputs, settings, init, result)
-        except KeyboardInterrupt:
-            raise Interrupted("writing", result.pose) from None
-    except Interrupted as stop:
-        write_interrupted(folder, inputs, settings, init, start, stop.pose, stop.stage)
-        say(f"Interrupted. The best pose so far is in {folder / 'pose.tfm'}.", "Note: ", "yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    try:
-        with waiting("Writing the scene"):
-            write_result_scene(folder, inputs, result.pose, views, linked)
-    except KeyboardInterrupt:
-        say(f"Interrupted while writing the scene. The result is in {folder}, without scene.mrb.", "Note: ", "yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    return result
+    motion = joint_of(joint)
+    return read_asked(bones, names, wanted, motion)
+
+
+def _check_bone_options(
+    bones: Path | None, bone: list[str] | None, bone_names: Path | None, joint: str | None, trial: Path | None
+) -> None:
+    """Raise InputError where the options of bones do not go together."""
+    if bones is not None and trial is not None:
+        raise InputError("--bones: a trial has a volume for each bone, and takes no segmentation. Leave --bones out.")
+    if trial is not None and len(bone or ()) > 1:
+        raise InputError("--bone: of a trial, one bone is registered at a time. Give the option once.")
+    without = {"--bone": bone and trial is None, "--bone-names": bone_names, "--joint": joint}
+    lonely = [name for name, value in without.items() if value]
+    if bones is None and lonely:
+        raise InputError(
+            f"{lonely[0]}: the segmentation is missing that the bones are in. Give it with --bones labels.nii.gz."
+        )

@@ -7,15 +7,17 @@ from typing import Any
 
 from PIL import Image
 
+from ..bones.overlay import bones_rgb
 from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
 from ..io.radiographs import as_stored
-from ..io.report import ReportedXray, about_input, about_result, about_settings, write_report
+from ..io.report import ReportedXray, about_bones, about_input, about_result, about_settings, write_report
 from ..io.scene import SceneView, write_scene
 from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector, overlay_rgb
 from ..registration import RegistrationResult, Settings
 from ..xray import xray_image
+from .bone_results import FIGURE, RegisteredBones, earlier_files, write_bones
 from .hints import hints
 from .inputs import Inputs
 
@@ -24,39 +26,60 @@ FILES = ("pose.tfm", "overlay.png", SCENE, "report.json")
 
 
 def write_result(
-    folder: Path, inputs: Inputs, settings: Settings, init: str, result: RegistrationResult
+    folder: Path,
+    inputs: Inputs,
+    settings: Settings,
+    init: str,
+    result: RegistrationResult,
+    bones: RegisteredBones | None = None,
 ) -> list[SceneView]:
-    """Write pose.tfm, report.json and overlay.png, all or none; returns the X-rays as a scene shows them."""
+    """Write pose.tfm, report.json and overlay.png, and what there is of bones, all or none; returns the X-rays as a
+    scene shows them."""
     images = [
         xray_image(radiograph, polarity, mask)
         for radiograph, polarity, mask in zip(inputs.radiographs, result.polarities, inputs.masks)
     ]
     names = [Path(name).name for name in inputs.xray_names]
-    with published(folder, FILES) as hidden:
+    with published(folder, _all_files(folder, bones)) as hidden:
         write_pose(hidden / "pose.tfm", result.pose)
         projector = overlay_projector(inputs.ct)
         shown = [OverlayView(name, image, view) for name, image, view in zip(names, images, inputs.views)]
         Image.fromarray(overlay_figure(projector, shown, result.start, result.pose)).save(hidden / "overlay.png")
-        scene = []
-        for item, radiograph in zip(shown, inputs.radiographs):
-            overlay = overlay_rgb(item.image, overlay_drr(projector, item.view, result.pose))
-            scene.append(SceneView(item.name, item.view, as_stored(radiograph.pixels), overlay))
-        about = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
-        write_report(hidden / "report.json", about | about_result(result))
-    return scene
+        report = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
+        report |= about_result(result)
+        if bones is None:
+            overlays = [overlay_rgb(item.image, overlay_drr(projector, item.view, result.pose)) for item in shown]
+        else:
+            drawn = write_bones(hidden, bones, shown)
+            overlays = [bones_rgb(item.image, item.view, drawn) for item in shown]
+            rows = bones.reported(inputs.xray_names)
+            report |= about_bones(bones.found, rows, bones.chosen.joint, str(bones.chosen.file))
+        write_report(hidden / "report.json", report)
+    return [
+        SceneView(item.name, item.view, as_stored(radiograph.pixels), overlay)
+        for item, radiograph, overlay in zip(shown, inputs.radiographs, overlays)
+    ]
 
 
-def write_result_scene(folder: Path, inputs: Inputs, pose: Pose, views: list[SceneView], linked: bool) -> None:
+def write_result_scene(
+    folder: Path,
+    inputs: Inputs,
+    pose: Pose,
+    views: list[SceneView],
+    linked: bool,
+    bones: RegisteredBones | None = None,
+) -> None:
     """Write scene.mrb; linked: it names the CT's file instead of holding the CT, see `write_scene`."""
+    standing = [] if bones is None else bones.in_scene()
     with published(folder, (SCENE,)) as hidden:
-        write_scene(hidden / SCENE, inputs.ct, pose, views, inputs.ct_voxels, linked)
+        write_scene(hidden / SCENE, inputs.ct, pose, views, inputs.ct_voxels, linked, standing)
 
 
 def write_interrupted(
     folder: Path, inputs: Inputs, settings: Settings, init: str, start: Pose, best: Pose, stage: str
 ) -> None:
     """Write pose.tfm with the best pose so far, and a report.json that says so."""
-    with published(folder, FILES) as hidden:
+    with published(folder, _all_files(folder)) as hidden:
         write_pose(hidden / "pose.tfm", best)
         report = _about(inputs, settings, init, [None] * len(inputs.radiographs))
         report |= {
@@ -66,6 +89,12 @@ def write_interrupted(
             "start_ct_to_world": start.matrix.tolist(),
         }
         write_report(hidden / "report.json", report)
+
+
+def files_of(bones: RegisteredBones | None) -> list[str]:
+    """The files of a result, the report last."""
+    *files, report = FILES
+    return [*files, *([FIGURE, *bones.pose_files] if bones else []), report]
 
 
 def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
@@ -90,3 +119,9 @@ def hint_facts(inputs: Inputs, result: RegistrationResult) -> list[tuple[str, st
 def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str | None]) -> dict[str, Any]:
     rows = zip(inputs.xray_names, inputs.views, polarities, inputs.mask_names, inputs.geometry_names)
     return about_input(inputs.ct_name, [ReportedXray(*row) for row in rows]) | about_settings(settings, init)
+
+
+def _all_files(folder: Path, bones: RegisteredBones | None = None) -> list[str]:
+    """The files of a result, before them those of an earlier run's bones, which go."""
+    files = files_of(bones)
+    return [*(name for name in (FIGURE, *earlier_files(folder)) if name not in files), *files]

@@ -16,21 +16,27 @@ _NAMES = {
     "learned": "Descending on the learned similarity",
     "CMA-ES": "Searching nearby (CMA-ES)",
     "gradient": "Refining",
+    "bones": "Moving the bones",
     "report": "Judging the result",
 }
 
 
-class Interrupted(Exception):
-    """Ctrl-C was pressed. stage: in which; pose: the best until then, ct_to_world."""
+_POSE_FOUND = ("report", "bones")  # stages in which the CT in one piece has its pose
 
-    def __init__(self, stage: str, pose: Pose) -> None:
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed, or something failed once there was a pose. stage: in which; pose: the best until then,
+    ct_to_world; error: what failed, None after Ctrl-C."""
+
+    def __init__(self, stage: str, pose: Pose, error: Exception | None = None) -> None:
         super().__init__(stage)
         self.stage = stage
         self.pose = pose
+        self.error = error
 
 
 def watched(steps: Steps[Result]) -> Result:
-    """Run steps to their end with a progress bar for each stage; raises Interrupted on Ctrl-C."""
+    """Run steps to their end with a progress bar for each stage; raises Interrupted where there is a pose to keep."""
     announce_compilation()
     state: RegistrationState | None = None
     task = None
@@ -53,6 +59,10 @@ def watched(steps: Steps[Result]) -> Result:
             if state is None:
                 raise
             raise Interrupted(state.stage, state.pose) from None
+        except Exception as error:
+            if state is None or state.stage not in _POSE_FOUND:
+                raise
+            raise Interrupted(state.stage, state.pose, error) from error
 
 
 def announce_compilation() -> None:

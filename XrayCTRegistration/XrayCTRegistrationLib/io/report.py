@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..geometry import XrayView, view_to_carm
 
 if TYPE_CHECKING:
+    from ..bones.joints import Joint
+    from ..bones.registration import BoneResult, BonesResult
     from ..registration import RegistrationResult, Settings
 
 _CONVENTIONS = (
@@ -32,6 +34,18 @@ class ReportedXray:
     polarity: str | None = None
     mask: str | None = None
     geometry_file: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportedBone:
+    """A bone as a report names it. number: in a label map. color: red, green, blue, 0 to 1. file: of its pose. xrays:
+    names of those that show it. None where there is none."""
+
+    result: BoneResult
+    number: int | None
+    color: tuple[float, float, float] | None
+    file: str | None
+    xrays: Sequence[str]
 
 
 def about_input(ct_name: str, xrays: Sequence[ReportedXray]) -> dict[str, Any]:
@@ -81,6 +95,33 @@ def about_result(result: RegistrationResult) -> dict[str, Any]:
         "moved_mm": result.moved_mm,
         "confidence": asdict(result.confidence),
         "seconds": result.seconds,
+    }
+
+
+def about_bones(found: BonesResult, rows: Sequence[ReportedBone], joint: Joint, segmentation: str) -> dict[str, Any]:
+    """What came of the bones, a row each. segmentation: the name of its file or node. Seconds of the bones are those
+    beyond the whole CT, and of all of them, since they are found together."""
+    return {
+        "segmentation": segmentation,
+        "joint": {name: value if math.isfinite(value) else "free" for name, value in asdict(joint).items()},
+        "bones": [_about_bone(row) for row in rows],
+        "seconds": {**found.whole.seconds, "bones": found.seconds},
+    }
+
+
+def _about_bone(row: ReportedBone) -> dict[str, Any]:
+    bone = row.result
+    return {
+        "name": bone.name,
+        "number": row.number,
+        "color": row.color,
+        "file": row.file,
+        "xrays": list(row.xrays),
+        "stays_with_ct": not bone.shown,
+        "ct_to_world": bone.pose.matrix.tolist(),
+        "similarity": bone.similarity,
+        "moved_deg": bone.moved_deg,
+        "moved_mm": bone.moved_mm,
     }
 
 

@@ -110,7 +110,7 @@ class SceneNodes:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         node_class = {"Volume": "ScalarVolume", "VolumeDisplay": "ScalarVolumeDisplay"}.get(kind, kind)
         node_id = id or f"vtkMRML{node_class}Node{self._counts[kind]}"
-        ElementTree.SubElement(self._root, kind, id=node_id, name=_printable(name), **attributes)
+        ElementTree.SubElement(self._root, kind, {"id": node_id, "name": _printable(name), **attributes})
         return node_id
 
 

@@ -1,0 +1,137 @@
+"""Which bones of a CT are registered: what the options of `xrayct register` ask for, and where that lies in the CT."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..bones.anatomy import Bone, is_bone, taken_apart
+from ..bones.colors import colored
+from ..bones.joints import FREE, Joint
+from ..bones.names import chosen
+from ..bones.segments import Segment, check_distinct, check_extent, place_in
+from ..errors import InputError
+from ..io.label_files import read_segments
+from ..state import finished
+from ..volume import Volume, prepared_attenuation
+from .console import waiting
+
+_FREE = "free"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedBones:
+    """What a segmentation holds, and what of it was asked for. file: its path. wanted: the segments that were named,
+    None: all that are bone."""
+
+    file: Path
+    segments: tuple[Segment, ...]
+    wanted: tuple[Segment, ...] | None
+    joint: Joint
+
+    def within(self, ct: Volume) -> ChosenBones:
+        """The bones that were asked for, taken out of a CT in Hounsfield units.
+
+        Raises InputError that names the file, and the segment that lies beside the CT or is no bone; or the file alone
+        where it holds no bone of this CT.
+        """
+        with waiting(f"Finding the bones of {self.file.name} in the CT"), _naming(self.file.name):
+            attenuation = finished(prepared_attenuation(ct))
+            segments = colored(_all_bones(self, attenuation) if self.wanted is None else self.wanted)
+            check_distinct(segments)
+            beside = [] if self.wanted is None else [one for one in self.segments if one not in self.wanted]
+            others = [one for one in beside if is_bone(attenuation, one)]
+            bodies = taken_apart(attenuation, segments, others).bones
+        return ChosenBones(self.file, tuple(segments), tuple(others), self.joint, bodies)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenBones:
+    """The bones to be registered. segments, others, joint: see `bones_steps`; every segment has a colour. bodies: the
+    same bones, taken out of the CT."""
+
+    file: Path
+    segments: tuple[Segment, ...]
+    others: tuple[Segment, ...]
+    joint: Joint
+    bodies: tuple[Bone, ...]
+
+
+def read_asked(path: Path, names: Path | None, wanted: Sequence[str], joint: Joint) -> AskedBones:
+    """Read a segmentation and find in it what was named; all that can be told without the CT raises InputError here.
+
+    wanted: as `bones.names.chosen` takes it; nothing stands for all that are bone.
+    """
+    with waiting(f"Reading {path.name}"):
+        segments = read_segments(path, names)
+    named = chosen(segments, wanted, path.name) if wanted else None
+    with _naming(path.name):
+        for segment in named or ():
+            check_extent(segment)
+        check_distinct(named or ())
+    return AskedBones(path, tuple(segments), None if named is None else tuple(named), joint)
+
+
+def joint_of(text: str | None) -> Joint:
+    """The motion between neighbours that is written as "3,2", degrees and mm, or "free"; the usual one unless given."""
+    if text is None:
+        return Joint()
+    if text.strip().lower() == _FREE:
+        return FREE
+    try:
+        rotation_deg, shift_mm = (float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--joint {text}: this is not two numbers. Give how far neighbours turn and shift against each other "
+            "(standard deviations), in degrees and mm, as in --joint 3,2; or --joint free."
+        ) from None
+    with _naming(f"--joint {text}"):
+        return Joint(rotation_deg, shift_mm)
+
+
+def joint_words(joint: Joint) -> str:
+    """A joint as `joint_of` reads it."""
+    if math.isinf(joint.rotation_deg) and math.isinf(joint.shift_mm):
+        return _FREE
+    return f"{joint.rotation_deg:g},{joint.shift_mm:g}"
+
+
+def _all_bones(asked: AskedBones, attenuation: Volume) -> list[Segment]:
+    """All segments that are bone; of a label map in which some numbers have names, those without are something else."""
+    named = [one for one in asked.segments if one.number is None or one.name != str(one.number)]
+    found = [one for one in named or asked.segments if is_bone(attenuation, one)]
+    if not found:
+        _check_any_placed(asked.segments, attenuation)
+        raise InputError(
+            "the CT is as dense as bone in none of the segments. Name the bones with --bone; or does the segmentation "
+            "belong to another CT?"
+        )
+    names = ", ".join(one.name for one in found)
+    log.info("No --bone is given: all bones of %s are registered (%d): %s.", asked.file.name, len(found), names)
+    return found
+
+
+def _check_any_placed(segments: Sequence[Segment], attenuation: Volume) -> None:
+    """Raise the InputError that says of a segment why it has no place in the CT, where none of them has one."""
+    for segment in segments:
+        try:
+            place_in(segment, attenuation)
+            return
+        except InputError as error:
+            last = error
+    raise last
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Begin the messages of InputErrors with the file or option that they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None

@@ -1,0 +1,76 @@
+"""A registration under progress bars, from its input to its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .console import say, waiting
+
+if TYPE_CHECKING:
+    from ..geometry import Pose
+    from ..registration import RegistrationResult, Settings
+    from ..state import Steps
+    from .bone_results import RegisteredBones
+    from .bones import ChosenBones
+    from .inputs import Inputs
+
+INTERRUPTED = 130
+
+
+def registered(
+    inputs: Inputs,
+    start: Pose,
+    settings: Settings,
+    init: str,
+    folder: Path,
+    linked: bool = False,
+    bones: ChosenBones | None = None,
+) -> tuple[RegistrationResult, RegisteredBones | None]:
+    """Register under progress bars and write the results, the scene last; on Ctrl-C, write the best pose so far and end
+    the program, as after an error once there is a pose. linked: see `write_scene`. Returns what was found of the CT in
+    one piece, and of its bones."""
+    from .report import write_interrupted, write_result, write_result_scene
+    from .stages import Interrupted, watched
+
+    try:
+        result, found = watched(_steps(inputs, start, settings, bones))
+        try:
+            with waiting("Drawing the overlay"):
+                views = write_result(folder, inputs, settings, init, result, found)
+        except KeyboardInterrupt:
+            raise Interrupted("writing", result.pose) from None
+    except Interrupted as stop:
+        write_interrupted(folder, inputs, settings, init, start, stop.pose, stop.stage)
+        kept = f"The best pose so far is in {folder / 'pose.tfm'}."
+        if stop.error is not None:
+            say(f"The registration failed after the CT's pose was found. {kept}", "Note: ", "yellow")
+            raise stop.error from None
+        say(f"Interrupted. {kept}", "Note: ", "yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    try:
+        with waiting("Writing the scene"):
+            write_result_scene(folder, inputs, result.pose, views, linked, found)
+    except KeyboardInterrupt:
+        say(f"Interrupted while writing the scene. The result is in {folder}, without scene.mrb.", "Note: ", "yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    return result, found
+
+
+def _steps(
+    inputs: Inputs, start: Pose, settings: Settings, bones: ChosenBones | None
+) -> Steps[tuple[RegistrationResult, RegisteredBones | None]]:
+    """The registration of the CT, and of its bones where some were chosen."""
+    what = inputs.ct, inputs.radiographs, inputs.views
+    if bones is None:
+        from ..registration import registration_steps
+
+        return (yield from registration_steps(*what, start, settings, inputs.masks)), None
+    from ..bones.registration import bones_steps
+    from .bone_results import RegisteredBones
+
+    steps = bones_steps(*what, bones.segments, start, settings, inputs.masks, bones.others, bones.joint)
+    found = yield from steps
+    return found.whole, RegisteredBones(bones, found)
