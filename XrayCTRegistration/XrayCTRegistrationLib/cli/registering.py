@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,4 +74,5 @@ def _steps(
 
     steps = bones_steps(*what, bones.segments, start, settings, inputs.masks, bones.others, bones.joint)
     found = yield from steps
-    return found.whole, RegisteredBones(bones, found)
+    whole = replace(found.whole, seconds={**found.whole.seconds, "bones": found.seconds})
+    return whole, RegisteredBones(bones, found)

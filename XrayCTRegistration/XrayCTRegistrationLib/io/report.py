@@ -99,13 +99,13 @@ def about_result(result: RegistrationResult) -> dict[str, Any]:
 
 
 def about_bones(found: BonesResult, rows: Sequence[ReportedBone], joint: Joint, segmentation: str) -> dict[str, Any]:
-    """What came of the bones, a row each. segmentation: the name of its file or node. Seconds of the bones are those
-    beyond the whole CT, and of all of them, since they are found together."""
+    """What came of the bones, a row each. segmentation: the name of its file or node. Seconds are of all bones, beyond
+    those of the whole CT, since they are found together."""
     return {
         "segmentation": segmentation,
         "joint": {name: value if math.isfinite(value) else "free" for name, value in asdict(joint).items()},
         "bones": [_about_bone(row) for row in rows],
-        "seconds": {**found.whole.seconds, "bones": found.seconds},
+        "bones_seconds": found.seconds,
     }
 
 

@@ -1,0 +1,101 @@
+"""`xrayct register --bones`: from files to files, what a person can get wrong, and the scene as 3D Slicer reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from test_bones import CENTERS, TO_WORLD, ellipsoids, in_plane_mm, segment_of, xray_of
+from test_scene import FLIP, ROUNDING_MM, _matrix, _node, open_scene  # noqa: F401
+from typer.testing import CliRunner
+from XrayCTRegistrationLib.bones import registration as bones_registration
+from XrayCTRegistrationLib.cli import app
+from XrayCTRegistrationLib.cli.bones import joint_of
+from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.geometry import Pose
+from XrayCTRegistrationLib.io.poses import read_pose, write_pose
+from XrayCTRegistrationLib.io.volumes import write_ct
+from XrayCTRegistrationLib.registration import centered
+from XrayCTRegistrationLib.volume import Volume
+
+CARM = {
+    "source_to_detector_mm": 1000.0,
+    "source_to_isocenter_mm": 700.0,
+    "pixel_spacing_mm": [1.5, 1.5],
+    "image_size_px": [160, 160],
+    "view": "PA",
+}
+MOTION = Pose(np.eye(4)).moved(np.array([0, np.radians(4.0), 0, 2.0, 0, 1.5]), np.array(CENTERS["second"]))
+NAMES = {"first": "Wirbel fünf", "second": "a/b: links"}  # with what file names cannot hold
+
+
+def write_labels(path: str, array: np.ndarray, matrix: np.ndarray = TO_WORLD, **entries: str) -> None:
+    """Labels (slices, rows, columns), or (..., layers), of voxels that stand straight."""
+    image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+    image.SetSpacing(np.diag(matrix)[:3].tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    for key, value in entries.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, path)
+
+
+def label_array() -> np.ndarray:
+    array = np.zeros((64, 64, 64), np.uint8)
+    for number, name in enumerate(CENTERS, start=1):
+        array[segment_of(name).mask.array] = number
+    return array
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A CT of two ellipsoids in a block, their labels, a C-arm, an X-ray after the second has moved, and its pose."""
+    folder = tmp_path_factory.mktemp("bones")
+    ct = ellipsoids({})
+    from test_bones import VIEW
+
+    pose = centered(ct, [VIEW])
+    write_ct(folder / "ct.nrrd", ct)
+    write_pose(folder / "start.tfm", pose)
+    pixels = 60000 * xray_of(ellipsoids({"second": MOTION}), pose).pixels
+    sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.uint16)), str(folder / "xray.png"))
+    (folder / "carm.json").write_text(json.dumps(CARM))
+    write_labels(str(folder / "labels.nii.gz"), label_array())
+    (folder / "names.json").write_text(json.dumps({"1": NAMES["first"], "2": NAMES["second"]}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def inputs(made, tmp_path, monkeypatch) -> Path:
+    for path in made.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+REGISTER = ["register", "ct.nrrd", "xray.png", "-g", "carm.json", "--polarity", "dark", "--method", "gradient"]
+
+
+def register(*options: str, output: str = "out"):
+    return CliRunner().invoke(app, [*REGISTER, "--init", "start.tfm", "-o", output, *options])
+
+
+@pytest.fixture(scope="module")
+def registered(made) -> tuple[Path, str]:
+    """The folder of a whole run, and what the command said."""
+    files = [str(made / name) if "." in name else name for name in REGISTER]
+    bones = ["--bones", str(made / "labels.nii.gz"), "--bone-names", str(made / "names.json")]
+    result = CliRunner().invoke(app, [*files, "--init", str(made / "start.tfm"), "-o", str(made / "out"), *bones])
+    assert result.exit_code == 0, result.output
+    return made / "out", result.output
+
+
+def test_every_bone_has_its_pose_in_a_file_whatever_its_name(registered):
+    folder, said = registered
+    names = {path.name for path in folder.iterdir()}
+    poses = {"pose.tfm", "pose-Wirbel fünf.tfm", "pose-a_b_ links.tfm"}
+    assert names == {*poses, "overlay.png", "bones.png", "report.json", "scene.mrb"}
+    print(said)
