@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from test_bones import CENTERS, TO_WORLD, ellipsoids, in_plane_mm, segment_of, xray_of
+from test_bones import CENTERS, TO_WORLD, ellipsoids, segment_of, xray_of
 from test_scene import FLIP, ROUNDING_MM, _matrix, _node, open_scene  # noqa: F401
 from typer.testing import CliRunner
-from XrayCTRegistrationLib.bones import registration as bones_registration
 from XrayCTRegistrationLib.cli import app
-from XrayCTRegistrationLib.cli.bones import joint_of
-from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose
-from XrayCTRegistrationLib.io.poses import read_pose, write_pose
+from XrayCTRegistrationLib.io.poses import write_pose
 from XrayCTRegistrationLib.io.volumes import write_ct
 from XrayCTRegistrationLib.registration import centered
-from XrayCTRegistrationLib.volume import Volume
 
 CARM = {
     "source_to_detector_mm": 1000.0,

@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from .edge_lines import edge_lines
+from .figure_layout import laid_out
 from .geometry import Pose, XrayView
 from .grey import GREY_PERCENTS, grey_window
 from .projector import Projector, projector_for
@@ -26,8 +27,6 @@ _GREEN = (40.0, 235.0, 80.0)
 _COARSE_PX = 96  # enough to see where a CT's shadow lies
 _SHADOW_MARGIN, _LEAST_FIELD, _MOST_FIELD = 1.6, 0.25, 0.75  # sides of the field shown: of the shadow, of the X-ray
 
-_GAP_PX, _TITLE_PX, _NAME_PX, _FONT_PX, _MARK_PX = 8, 26, 26, 15, 11
-_BACKGROUND, _TITLE_GREY, _NAME_GREY = (18, 18, 18), (235, 235, 235), (165, 165, 165)
 _TITLES = ("X-ray", "Start", "Result", "DRR at the result")
 
 
@@ -98,54 +97,6 @@ def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Po
     """
     rows = [_panels(projector, item, start, result) for item in views]
     return laid_out(rows, [item.name for item in views], _TITLES)
-
-
-def laid_out(
-    rows: Sequence[Sequence[np.ndarray]],
-    names: Sequence[str],
-    titles: Sequence[str],
-    legend: Sequence[tuple[str, tuple[int, int, int]]] = (),
-) -> np.ndarray:
-    """A figure of rows of pictures, uint8 (rows, columns, 3), those of a row of one size, with names and titles.
-
-    legend: names with the colours they are drawn in, below. Returns uint8 (rows, columns, 3).
-    """
-    from PIL import Image, ImageDraw, ImageFont  # not needed by a live overlay
-
-    font = ImageFont.load_default(_FONT_PX)
-    width = max(row[0].shape[1] for row in rows) + _GAP_PX
-    whole = width * len(titles) + _GAP_PX
-    places, low = _legend_places([font.getlength(name) for name, _ in legend], whole)
-    height = sum(_NAME_PX + row[0].shape[0] for row in rows) + _TITLE_PX + _GAP_PX
-    figure = Image.new("RGB", (whole, height + low), _BACKGROUND)
-    draw = ImageDraw.Draw(figure)
-    for column, title in enumerate(titles):
-        draw.text((_GAP_PX + column * width, _GAP_PX), title, _TITLE_GREY, font)
-    top = _TITLE_PX
-    for name, row in zip(names, rows):
-        draw.text((_GAP_PX, top + 5), name, _NAME_GREY, font)
-        top += _NAME_PX
-        for column, panel in enumerate(row):
-            figure.paste(Image.fromarray(panel), (_GAP_PX + column * width, top))
-        top += row[0].shape[0]
-    for (name, color), (left, down) in zip(legend, places):
-        mark = left, height + down + 5, left + _MARK_PX, height + down + 5 + _MARK_PX
-        draw.rectangle(mark, fill=color)
-        draw.text((left + _MARK_PX + _GAP_PX, height + down), name, _TITLE_GREY, font)
-    return np.asarray(figure)
-
-
-def _legend_places(lengths_px: Sequence[float], width_px: int) -> tuple[list[tuple[int, int]], int]:
-    """Left and top of entries of a legend, as many in a line as there is room for, and the height of all lines."""
-    places: list[tuple[int, int]] = []
-    left, top = _GAP_PX, 0
-    for length in lengths_px:
-        entry = _MARK_PX + 3 * _GAP_PX + int(length)
-        if left > _GAP_PX and left + entry > width_px:
-            left, top = _GAP_PX, top + _NAME_PX
-        places.append((left, top))
-        left += entry
-    return places, top + _NAME_PX if places else 0
 
 
 def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) -> list[np.ndarray]:

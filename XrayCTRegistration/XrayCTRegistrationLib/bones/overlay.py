@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..figure_layout import Rgb, laid_out
 from ..geometry import Pose, XrayView
-from ..overlay import OverlayView, enlarged, grey_image, laid_out, overlay_drr, with_edges
+from ..overlay import OverlayView, enlarged, grey_image, overlay_drr, with_edges
 from ..projector import Projector, projector_for
 from ..xray import XrayImage
 from .anatomy import Bone
@@ -32,7 +33,7 @@ class DrawnBone:
         return cls(bone.name, color, projector_for(bone.excess, "cpu"), pose)
 
     @property
-    def rgb(self) -> tuple[int, int, int]:
+    def rgb(self) -> Rgb:
         """Its colour, 0 to 255."""
         red, green, blue = (round(255 * share) for share in self.color)
         return red, green, blue
