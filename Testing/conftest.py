@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -65,3 +65,28 @@ def host(running_host: Host) -> Iterator[Host]:
     errors, running_host.errors[:] = list(running_host.errors), []
     assert not errors
     assert not [message for message in running_host.messages.shown if "should not have happened" in message.text]
+
+
+@pytest.fixture
+def open_scene(tmp_path: Path) -> Callable[[Path], Any]:
+    """Open a bundle as Slicer does. Of slicer-core this takes the scene, and a data manager whose cache folder is
+    where a bundle is unpacked; points are read by a storage class that the Markups module registers in Slicer."""
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    opened = []  # a node outlives its scene, but not its references to other nodes
+
+    def open_bundle(path: Path) -> Any:
+        cache = slicer.vtkCacheManager()
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        cache.SetRemoteCacheDirectory(str(tmp_path / "cache"))
+        manager = slicer.vtkDataIOManager()
+        manager.SetCacheManager(cache)
+        scene = slicer.vtkMRMLScene()
+        opened.append(scene)
+        scene.SetDataIOManager(manager)
+        scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
+        messages = slicer.vtkMRMLMessageCollection()
+        assert scene.ReadFromMRB(str(path), True, messages), messages.GetAllMessagesAsString()
+        assert messages.GetAllMessagesAsString() == ""
+        return scene
+
+    return open_bundle

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from test_bones import CENTERS, TO_WORLD, ellipsoids, segment_of, xray_of
-from test_scene import FLIP, ROUNDING_MM, _matrix, _node, open_scene  # noqa: F401
+from mrml_nodes import FLIP
+from test_bones import CENTERS, TO_WORLD, VIEW, ellipsoids, in_plane_mm, segment_of, xray_of
 from typer.testing import CliRunner
+from XrayCTRegistrationLib.bones import registration as bones_registration
 from XrayCTRegistrationLib.cli import app
+from XrayCTRegistrationLib.cli.bones import joint_of
+from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose
-from XrayCTRegistrationLib.io.poses import write_pose
+from XrayCTRegistrationLib.io.poses import read_pose, write_pose
 from XrayCTRegistrationLib.io.volumes import write_ct
 from XrayCTRegistrationLib.registration import centered
 
@@ -50,8 +54,6 @@ def made(tmp_path_factory) -> Path:
     """A CT of two ellipsoids in a block, their labels, a C-arm, an X-ray after the second has moved, and its pose."""
     folder = tmp_path_factory.mktemp("bones")
     ct = ellipsoids({})
-    from test_bones import VIEW
-
     pose = centered(ct, [VIEW])
     write_ct(folder / "ct.nrrd", ct)
     write_pose(folder / "start.tfm", pose)
@@ -89,9 +91,275 @@ def registered(made) -> tuple[Path, str]:
     return made / "out", result.output
 
 
+def report_of(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
 def test_every_bone_has_its_pose_in_a_file_whatever_its_name(registered):
     folder, said = registered
-    names = {path.name for path in folder.iterdir()}
     poses = {"pose.tfm", "pose-Wirbel fünf.tfm", "pose-a_b_ links.tfm"}
-    assert names == {*poses, "overlay.png", "bones.png", "report.json", "scene.mrb"}
-    print(said)
+    assert {path.name for path in folder.iterdir()} == {*poses, "overlay.png", "bones.png", "report.json", "scene.mrb"}
+    start = read_pose(folder.parent / "start.tfm")
+    for file, true, center in (
+        ("pose-Wirbel fünf.tfm", start, CENTERS["first"]),
+        ("pose-a_b_ links.tfm", start @ MOTION, CENTERS["second"]),
+    ):
+        assert in_plane_mm(read_pose(folder / file), true, center) < 0.4  # as `test_bones` says of the same X-ray
+    assert "all bones of labels.nii.gz are registered (2): Wirbel fünf, a/b: links." in said
+    assert [line.split("  ")[0] for line in said.splitlines() if " degrees, " in line and ".png" in line] == [
+        *NAMES.values()
+    ]
+
+
+def test_the_report_has_a_row_for_each_bone(registered):
+    folder, _ = registered
+    report = report_of(folder)
+    assert report["joint"] == {"rotation_deg": 3.0, "shift_mm": 2.0}
+    assert report["bones_seconds"] == report["seconds"]["bones"] > 0
+    first, second = report["bones"]
+    for number, (row, name) in enumerate(zip((first, second), NAMES.values()), start=1):
+        assert (row["name"], row["number"], row["stays_with_ct"]) == (name, number, False)
+        assert [Path(one).name for one in row["xrays"]] == ["xray.png"]
+        np.testing.assert_allclose(row["ct_to_world"], read_pose(folder / row["file"]).matrix, atol=1e-9)
+        assert len(row["color"]) == 3
+    assert first["color"] != second["color"]
+    moved = MOTION.apply(np.array(CENTERS["second"])) - CENTERS["second"]
+    assert second["moved_deg"] == pytest.approx(4.0, abs=0.5)
+    assert second["moved_mm"] == pytest.approx(np.linalg.norm(moved), abs=1.0)  # depth, of which one view says little
+    assert first["moved_mm"] < 0.5
+
+
+def test_the_figure_draws_each_bone_in_the_colour_of_its_row(registered):
+    folder, _ = registered
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "bones.png")))
+    width = (picture.shape[1] - 8) // 3  # a gap before each picture, and after the last
+    places = []
+    for row in report_of(folder)["bones"]:
+        drawn = (np.abs(picture[:530].astype(int) - np.round(255 * np.array(row["color"])).astype(int)) < 3).all(axis=2)
+        pieces = [drawn[:, column * width : (column + 1) * width] for column in range(3)]
+        assert [piece.any() for piece in pieces] == [False, True, True]  # the X-ray alone, then both poses
+        places.append([np.argwhere(piece).mean(axis=0) for piece in pieces[1:]])
+    shifts = [np.linalg.norm(after - before) for before, after in places]
+    assert shifts[0] < 2 < shifts[1]  # pixels: the second alone moved, by 2.6 mm or some 8 of them
+
+
+def test_in_the_scene_every_bone_stands_at_its_pose_under_the_cts(registered, open_scene):
+    folder, _ = registered
+    scene = open_scene(folder / "scene.mrb")
+    from slicer.util import arrayFromModelPoints, arrayFromTransformMatrix
+
+    for row, center in zip(report_of(folder)["bones"], CENTERS.values()):
+        pose = FLIP @ np.array(row["ct_to_world"]) @ FLIP
+        transform, model = (scene.GetFirstNodeByName(row["name"] + end) for end in ("", " surface"))
+        assert transform.IsA("vtkMRMLLinearTransformNode")
+        assert transform.GetParentTransformNode().GetName() == "CT to world"
+        assert model.GetParentTransformNode() is transform
+        to_world = arrayFromTransformMatrix(transform, toWorld=True)
+        np.testing.assert_allclose(to_world, pose, rtol=0, atol=1e-10)  # as of the CT, see `test_scene`
+        np.testing.assert_allclose(model.GetDisplayNode().GetColor(), row["color"])
+        assert model.GetDisplayNode().GetVisibility()
+        # In the CT's own RAS, about its middle, the bone's two ellipsoids span this box; the surface passes within a
+        # voxel of 2 mm of them. The model's own points and its transform lead there from the world, or do not.
+        from_world = np.linalg.inv(pose) @ to_world
+        points = np.c_[arrayFromModelPoints(model), np.ones(model.GetPolyData().GetNumberOfPoints())] @ from_world.T
+        about = points[:, :3] * [-1, -1, 1] - center
+        np.testing.assert_allclose(about.min(axis=0), [-12, -8, -16], atol=2.0)
+        np.testing.assert_allclose(about.max(axis=0), [12, 13, 16], atol=2.0)
+
+
+def test_a_bone_that_no_xray_shows_stays_with_the_ct_and_is_said_to(inputs):
+    mask = np.ones((160, 160), np.uint8)
+    mask[:, 75:] = 0  # the second, the right one
+    sitk.WriteImage(sitk.GetImageFromArray(mask), "mask.png")
+    result = register("--bones", "labels.nii.gz", "--mask", "mask.png")
+    assert result.exit_code == 0, result.output
+    first, second = report_of(Path("out"))["bones"]
+    assert (first["stays_with_ct"], second["stays_with_ct"], second["xrays"]) == (False, True, [])
+    assert second["similarity"] is None
+    assert Path("out/pose-2.tfm").read_bytes() == Path("out/pose.tfm").read_bytes()
+    (row,) = [line for line in result.output.splitlines() if line.startswith("2 ")]
+    assert row.split() == ["2", "stays", "with", "the", "CT", "none"]
+
+
+def test_overlapping_segments_of_3d_slicer_bring_their_own_names_and_colours(inputs):
+    layers = np.zeros((64, 64, 64, 2), np.uint8)
+    for layer, name in enumerate(CENTERS):
+        layers[..., layer] = segment_of(name).mask.array
+    layers[28:36, 28:36, 34:46, 0] = 1  # reaches into the second
+    entries = {
+        "Segment0_Name": "Lendenwirbel 5 ä",
+        "Segment0_Color": "0.9 0.1 0.2",
+        "Segment0_LabelValue": "1",
+        "Segment0_Layer": "0",
+        "Segment1_Name": "L4",
+        "Segment1_Color": "0.1 0.2 0.9",
+        "Segment1_LabelValue": "1",
+        "Segment1_Layer": "1",
+    }
+    write_labels("bones.seg.nrrd", layers, **entries)
+    result = register("--bones", "bones.seg.nrrd", "--bone", "lendenwirbel 5 ä", "--bone", "L4")
+    assert result.exit_code == 0, result.output
+    rows = report_of(Path("out"))["bones"]
+    assert [(row["name"], row["color"], row["number"]) for row in rows] == [
+        ("Lendenwirbel 5 ä", [0.9, 0.1, 0.2], None),  # a number that two layers use names neither
+        ("L4", [0.1, 0.2, 0.9], None),
+    ]
+    assert Path("out/pose-Lendenwirbel 5 ä.tfm").is_file()
+
+
+def test_one_bone_is_registered_among_the_others_and_another_run_leaves_none_of_its_files(inputs):
+    assert register("--bones", "labels.nii.gz", "--bone", "2", "--joint", "free").exit_code == 0
+    report = report_of(Path("out"))
+    assert [row["name"] for row in report["bones"]] == ["2"]
+    assert report["joint"] == {"rotation_deg": "free", "shift_mm": "free"}
+    Path("out/pose-of-mine.tfm").write_text("not of a run")
+    assert register().exit_code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        *("overlay.png", "pose-of-mine.tfm", "pose.tfm", "report.json", "scene.mrb"),
+    ]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, InputError("second: nothing of it is in the X-ray.")])
+def test_what_ends_the_bones_leaves_the_pose_of_the_whole(inputs, monkeypatch, failure):
+    def failing(*_):
+        raise failure
+        yield
+
+    monkeypatch.setattr(bones_registration, "climbed", failing)
+    result = register("--bones", "labels.nii.gz")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["pose.tfm", "report.json"]
+    report = report_of(Path("out"))
+    assert (report["interrupted"], report["interrupted_in"]) == (True, "bones")
+    found, start = read_pose("out/pose.tfm"), read_pose("start.tfm")
+    assert in_plane_mm(found, start, CENTERS["first"]) < 3.0  # between both bones
+    assert "The best pose so far is in out/pose.tfm" in result.output
+    assert result.exit_code == (130 if failure is KeyboardInterrupt else 2)
+    assert ("Error: second: nothing of it" in result.output) is isinstance(failure, InputError)
+
+
+def bad(array: np.ndarray, matrix: np.ndarray = TO_WORLD, names: tuple[str, str] | None = None) -> Callable[[], None]:
+    """What writes bad.nrrd, as a segmentation of 3D Slicer where names of the segments 1 and 9 are given."""
+    entries = {f"Segment{k}_Name": name for k, name in enumerate(names or ())}
+    entries |= {f"Segment{k}_LabelValue": value for k, value in zip(range(len(names or ())), ("1", "9"))}
+    return lambda: write_labels("bad.nrrd", array, matrix, **entries)
+
+
+def with_single_voxel() -> np.ndarray:
+    array = label_array()
+    array[5, 5, 5] = 7
+    return array
+
+
+FAR = TO_WORLD + np.array([[0, 0, 0, 500.0]] * 3 + [[0, 0, 0, 0]])
+WATER = (np.indices((64, 64, 64)).sum(axis=0) < 60).astype(np.uint8)
+LABELS = bad(label_array())
+BAD: dict[str, tuple[Callable[[], object], list[str], str]] = {
+    "no such bone": (LABELS, ["--bone", "L9,1"], "bad.nrrd: there is no bone 'L9'. There are: 1 (1), 2 (2)."),
+    "a single voxel": (
+        bad(with_single_voxel()),
+        ["--bone", "7"],
+        "bad.nrrd: 7: the segment is a single voxel, which is no bone. Outline it, or leave it out.",
+    ),
+    "empty": (bad(0 * label_array()), [], "bad.nrrd: the label map is empty: every voxel is 0."),
+    "an empty segment": (
+        bad(label_array(), names=("L4", "L5")),
+        ["--bone", "L5"],
+        "bad.nrrd: L5: the segment is empty, which is no bone.",
+    ),
+    "no whole numbers": (
+        bad(label_array() * np.float32(0.5)),
+        [],
+        "bad.nrrd: the values are not all whole numbers, as in an image or in a label map that was interpolated.",
+    ),
+    "another CT's": (
+        bad(label_array(), FAR),
+        [],
+        "of the segment lie outside the CT, so it is the segmentation of another CT, or placed otherwise.",
+    ),
+    "another CT's, named": (bad(label_array(), FAR), ["--bone", "2"], "bad.nrrd: 2: 100% of the segment lie outside"),
+    "no bone": (
+        bad(WATER),
+        [],
+        "bad.nrrd: the CT is as dense as bone in none of the segments. Name the bones with --bone",
+    ),
+    "names twice": (
+        bad(np.where(label_array() == 2, 9, label_array()).astype(np.uint8), names=("L5", "L5")),
+        [],
+        "bad.nrrd: L5: several segments bear this name. Rename them, or choose one of them.",
+    ),
+    "flat": (bad(np.ones((1, 64, 64), np.uint8)), [], "64 x 64 x 1 voxels, which is no segmentation of a CT."),
+    "missing": (lambda: None, [], "bad.nrrd: there is no such file"),
+    "joint": (LABELS, ["--joint", "3"], "--joint 3: this is not two numbers."),
+    "joint of 0": (LABELS, ["--joint", "0,2"], "--joint 0,2: The motion between neighbours is 0 degrees."),
+    "no names": (
+        LABELS,
+        ["--bone-names", "carm.json"],
+        "carm.json: 'source_to_detector_mm': 1000.0 is no number with its name. Write",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_segmentation_that_cannot_be_used_is_refused_by_name_and_nothing_is_written(inputs, case):
+    make, options, message = BAD[case]
+    make()
+    result = register("--bones", "bad.nrrd", *options)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert len([line for line in result.output.splitlines() if line.startswith("Error")]) == 1
+    assert list(Path("out").iterdir()) == []
+
+
+def test_what_a_segmentation_lacks_is_told_before_the_ct_is_read(inputs):
+    Path("ct.nrrd").unlink()
+    assert "there is no bone 'L9'" in register("--bones", "labels.nii.gz", "--bone", "L9").output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bone", "L5"], "--bone: the segmentation is missing that the bones are in. Give it with --bones"),
+        (["--joint", "free"], "--joint: the segmentation is missing"),
+        (["--bone-names", "names.json"], "--bone-names: the segmentation is missing"),
+        (["--bones", "labels.nii.gz", "--trial", "x.cfg"], "--bones: a trial has a volume for each bone"),
+    ],
+)
+def test_options_of_bones_that_do_not_go_together_are_refused(inputs, options, message):
+    result = register(*options)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_many_bones_are_told_with_the_time_they_take_before_it_is_taken(inputs, monkeypatch):
+    array = label_array()
+    for number, part in enumerate(np.array_split(np.argwhere(array == 2), 61), start=190):
+        array[tuple(part.T)] = number
+    write_labels("many.nrrd", array)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(bones_registration, "registered_problem_steps", interrupted)
+    result = register("--bones", "many.nrrd")
+    assert result.exit_code == 130
+    assert "62 bones are registered, each on its own: this takes about 2 minutes." in result.output
+
+
+def test_names_lie_beside_a_label_map_or_in_a_file_of_another_kind_that_is_told(inputs, caplog):
+    write_labels("mine.nii.gz", label_array())
+    Path("mine.json").write_text(json.dumps({"labels": {"background": 0, "radius": 1, "ulna": 2}}))
+    result = register("--bones", "mine.nii.gz", "--bone", "humerus")
+    assert "There are: radius (1), ulna (2)." in result.output
+    assert "Names of segments are taken from mine.json." in result.output
+    Path("mine.json").write_text(json.dumps({"Manual": True}))
+    result = register("--bones", "mine.nii.gz", "--bone", "humerus")
+    assert "There are: 1 (1), 2 (2)." in result.output
+    assert "The file beside mine.nii.gz is not used for names. mine.json: 'Manual'" in result.output
+
+
+@pytest.mark.parametrize("text", ["3,2", "0.5,10", "free", "5,inf"])
+def test_a_joint_is_what_was_written(text):
+    joint = joint_of(text)
+    assert f"{joint.rotation_deg:g},{joint.shift_mm:g}" == text.replace("free", "inf,inf")

@@ -18,31 +18,6 @@ SIZE_PX = (7, 5)  # columns, rows
 POSE = Pose.from_parts(rotation_from_vector(np.array([0.4, -1.1, 2.0])), np.array([12.5, -80.0, 1 / 3]))
 
 
-@pytest.fixture
-def open_scene(tmp_path):
-    """Open a bundle as Slicer does. Of slicer-core this takes the scene, and a data manager whose cache folder is
-    where a bundle is unpacked; points are read by a storage class that the Markups module registers in Slicer."""
-    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
-    opened = []  # a node outlives its scene, but not its references to other nodes
-
-    def open_bundle(path):
-        cache = slicer.vtkCacheManager()
-        (tmp_path / "cache").mkdir(exist_ok=True)
-        cache.SetRemoteCacheDirectory(str(tmp_path / "cache"))
-        manager = slicer.vtkDataIOManager()
-        manager.SetCacheManager(cache)
-        scene = slicer.vtkMRMLScene()
-        opened.append(scene)
-        scene.SetDataIOManager(manager)
-        scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
-        messages = slicer.vtkMRMLMessageCollection()
-        assert scene.ReadFromMRB(str(path), True, messages), messages.GetAllMessagesAsString()
-        assert messages.GetAllMessagesAsString() == ""
-        return scene
-
-    return open_bundle
-
-
 def _ct(mirrored: bool = False, dtype: type = np.int16) -> Volume:
     """A small CT with different sizes, spacings and values everywhere, oblique."""
     matrix = np.eye(4)
