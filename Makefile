@@ -10,6 +10,7 @@
 #                            (PROTOCOL=robust: the same where CT and X-ray disagree, a row for each way of it)
 #   make address REPOSITORY=https://...     the repository's address, wherever it stands
 #   make screenshots         the panel and its views, into Resources/Screenshots/
+#   make bones-picture CT=ct.nii.gz LABELS=labels.nii.gz    five vertebrae in colours, into Resources/Screenshots/
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -18,11 +19,12 @@ CASES  ?= 20
 METHOD ?= auto
 PROTOCOL ?= seed
 SEED   ?= 0
+LABELS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.stamps
-.PHONY: demo test lint api address evaluate bench bench-run screenshots clean
+.PHONY: demo test lint api address evaluate bench bench-run screenshots bones-picture clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/cli
@@ -59,6 +61,10 @@ $(STAMPS)/.peers: Testing/benchmarks/peers.txt | $(STAMPS)
 
 screenshots: $(STAMPS)/test
 	$(BIN)/python Testing/screenshots.py
+
+bones-picture: $(STAMPS)/test
+	@test -n "$(CT)" -a -n "$(LABELS)" || { echo 'Name a chest CT and the labels of its vertebrae: make bones-picture CT=ct.nii.gz LABELS=labels.nii.gz' >&2; exit 2; }
+	$(BIN)/python Testing/bones_picture.py "$(CT)" "$(LABELS)"
 
 # A stamp is as new as the installation of one set of extras; it is made again when what is asked for has changed.
 $(STAMPS)/%: pyproject.toml constraints.txt | $(STAMPS)
