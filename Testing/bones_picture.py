@@ -21,7 +21,7 @@ from XrayCTRegistrationLib.figure_layout import Rgb
 from XrayCTRegistrationLib.geometry import Pose, view_from_carm
 from XrayCTRegistrationLib.io.label_files import read_segments
 from XrayCTRegistrationLib.io.volumes import read_ct
-from XrayCTRegistrationLib.metrics import mtre_mm
+from XrayCTRegistrationLib.metrics import pose_error
 from XrayCTRegistrationLib.overlay import OverlayView
 from XrayCTRegistrationLib.registration import Settings
 from XrayCTRegistrationLib.simulation import detector_counts
@@ -62,8 +62,11 @@ def main(ct_file: str, labels_file: str) -> None:
     found = register_bones(ct, [radiograph], [view], bones, start, Settings(), others=others)
     for bone, motion, result in zip(bones, motions, found.bones):
         points = bone.mask.points(np.argwhere(bone.mask.array)[::50, ::-1])
-        whole, alone = (mtre_mm(points, pose, true @ motion) for pose in (found.whole.pose, result.pose))
-        print(f"{bone.name}: {whole:.1f} mm off with the CT in one piece, {alone:.1f} mm bone by bone")
+        errors = [
+            pose_error(pose, true @ motion, points, view, bone.mask.center) for pose in (found.whole.pose, result.pose)
+        ]
+        before, after = (f"{one.mtre_mm:.1f} mm off, {one.depth_mm:.1f} of it in depth" for one in errors)
+        print(f"{bone.name}: {before}, with the CT in one piece; {after}, bone by bone")
     bodies = taken_apart(attenuation, bones, others).bones
     rows = zip(bodies, bones, found.bones)
     drawn = [DrawnBone.of(body, bone.color, result.pose) for body, bone, result in rows]
