@@ -106,10 +106,9 @@ def _taken_out(
         raise InputError(
             f"{segment.name}: the segment lies wholly within other segments that are registered. Leave it or them out."
         )
-    to_own = ndimage.distance_transform_edt(~own, sampling=spacing)
-    taken = (to_own <= _RIM_MM) & ((owner == 0) | own)
-    for other in np.unique(owner[(owner > 0) & (owner != number)]):  # the rim goes to the nearer of two bones
-        taken &= own | (to_own <= ndimage.distance_transform_edt(owner != other, sampling=spacing))
+    to_bone, nearest = ndimage.distance_transform_edt(owner <= 0, sampling=spacing, return_indices=True)
+    taken = (to_bone <= _RIM_MM) & (owner[tuple(nearest)] == number)  # the rim goes to the nearest of the bones,
+    taken &= (owner == 0) | own  # and nothing of a segment that stays
     around = _soft_tissue(part.array, owner != 0, spacing)
     excess = np.where(taken, np.maximum(rest.array[box] - around, 0), 0).astype(np.float32)
     if float((part.array - around)[own].mean()) < _DENSER:
