@@ -207,6 +207,25 @@ def test_overlapping_segments_of_3d_slicer_bring_their_own_names_and_colours(inp
     assert Path("out/pose-Lendenwirbel 5 ä.tfm").is_file()
 
 
+def test_a_segment_within_another_stays_with_the_ct_unless_it_was_asked_for(inputs):
+    layers = np.zeros((64, 64, 64, 2), np.uint8)
+    layers[..., 0] = segment_of("first").mask.array
+    layers[30:34, 30:34, 20:24, 1] = 1
+    entries = {
+        f"Segment{k}_{entry}": value
+        for k, name in enumerate(("bone", "core"))
+        for entry, value in (("Name", name), ("LabelValue", "1"), ("Layer", str(k)))
+    }
+    write_labels("nested.seg.nrrd", layers, **entries)
+    result = register("--bones", "nested.seg.nrrd")
+    assert result.exit_code == 0, result.output
+    assert "nested.seg.nrrd: core: the segment lies wholly within other segments" in result.output
+    assert [row["name"] for row in report_of(Path("out"))["bones"]] == ["bone"]
+    asked = register("--bones", "nested.seg.nrrd", "--bone", "bone,core", output="asked")
+    assert asked.exit_code == 2
+    assert "Error: nested.seg.nrrd: core: the segment lies wholly within other segments" in asked.output
+
+
 def test_one_bone_is_registered_among_the_others_and_another_run_leaves_none_of_its_files(inputs):
     assert register("--bones", "labels.nii.gz", "--bone", "2", "--joint", "free").exit_code == 0
     report = report_of(Path("out"))

@@ -26,6 +26,14 @@ _BONE_ON_AVERAGE = float(per_mm(90.0))  # porous vertebrae with their cortex are
 _MOST_POINTS = 2000
 
 
+class NoBoneError(InputError):
+    """A segment out of which no bone can be taken: segment, which one."""
+
+    def __init__(self, segment: Segment, message: str) -> None:
+        super().__init__(f"{segment.name}: {message}")
+        self.segment = segment
+
+
 @dataclass(frozen=True, eq=False)
 class Bone:
     """A bone of a CT.
@@ -54,7 +62,8 @@ def taken_apart(attenuation: Volume, segments: Sequence[Segment], others: Sequen
     """The bones of segments, and the rest of the CT.
 
     A voxel of several segments belongs to the first of them. others: segments that stay with the rest. Raises
-    InputError that names the segment when it is empty, beside the CT, within the others, or no bone in this CT.
+    InputError that names the segment when it is empty or beside the CT, NoBoneError when it lies within the others or
+    is no bone in this CT.
     """
     places = [place_in(segment, attenuation) for segment in segments]
     owners = _owners(attenuation, places, [place for one in others if (place := _placed(one, attenuation)) is not None])
@@ -103,8 +112,8 @@ def _taken_out(
     owner = owners[box]
     own = owner == number
     if not own.any():
-        raise InputError(
-            f"{segment.name}: the segment lies wholly within other segments that are registered. Leave it or them out."
+        raise NoBoneError(
+            segment, "the segment lies wholly within other segments that are registered. Leave it or them out."
         )
     to_bone, nearest = ndimage.distance_transform_edt(owner <= 0, sampling=spacing, return_indices=True)
     taken = (to_bone <= _RIM_MM) & (owner[tuple(nearest)] == number)  # the rim goes to the nearest of the bones,
@@ -112,9 +121,10 @@ def _taken_out(
     around = _soft_tissue(part.array, owner != 0, spacing)
     excess = np.where(taken, np.maximum(rest.array[box] - around, 0), 0).astype(np.float32)
     if float((part.array - around)[own].mean()) < _DENSER:
-        raise InputError(
-            f"{segment.name}: the CT is no denser there than around it, so there is no bone of this name. Does the "
-            "segmentation belong to this CT?"
+        raise NoBoneError(
+            segment,
+            "the CT is no denser there than around it, so there is no bone of this name. Does the segmentation belong "
+            "to this CT?",
         )
     rest.array[box] -= excess
     within = np.argwhere(own)[:, ::-1]

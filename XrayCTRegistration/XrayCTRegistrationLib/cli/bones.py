@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bones.anatomy import Bone, is_bone, taken_apart
+from ..bones.anatomy import Bone, NoBoneError, is_bone, taken_apart
 from ..bones.colors import colored
 from ..bones.joints import FREE, Joint
 from ..bones.names import chosen
@@ -43,12 +43,14 @@ class AskedBones:
         """
         with waiting(f"Finding the bones of {self.file.name} in the CT"), _naming(self.file.name):
             attenuation = finished(prepared_attenuation(ct))
-            segments = colored(_all_bones(self, attenuation) if self.wanted is None else self.wanted)
-            check_distinct(segments)
-            beside = [] if self.wanted is None else [one for one in self.segments if one not in self.wanted]
+            if self.wanted is None:
+                segments, bodies = _all_bones(self, attenuation)
+                return ChosenBones(self.file, tuple(segments), (), self.joint, bodies)
+            beside = [one for one in self.segments if one not in self.wanted]
             others = [one for one in beside if is_bone(attenuation, one)]
+            segments = colored(self.wanted)
             bodies = taken_apart(attenuation, segments, others).bones
-        return ChosenBones(self.file, tuple(segments), tuple(others), self.joint, bodies)
+            return ChosenBones(self.file, tuple(segments), tuple(others), self.joint, bodies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +104,34 @@ def joint_words(joint: Joint) -> str:
     return f"{joint.rotation_deg:g},{joint.shift_mm:g}"
 
 
-def _all_bones(asked: AskedBones, attenuation: Volume) -> list[Segment]:
-    """All segments that are bone; of a label map in which some numbers have names, those without are something else."""
-    named = [one for one in asked.segments if one.number is None or one.name != str(one.number)]
-    found = [one for one in named or asked.segments if is_bone(attenuation, one)]
-    if not found:
+def _all_bones(asked: AskedBones, attenuation: Volume) -> tuple[list[Segment], tuple[Bone, ...]]:
+    """All segments that are bone, and those taken out of the CT; the log says which, and which stay with the CT."""
+    segments = _dense(asked.segments, attenuation)
+    check_distinct(segments)
+    segments = colored(segments)
+    bodies: tuple[Bone, ...] = ()
+    while segments and not bodies:
+        try:
+            bodies = taken_apart(attenuation, segments).bones
+        except NoBoneError as error:  # nobody has asked for this one
+            log.warning("%s: %s It stays with the CT.", asked.file.name, error)
+            segments.remove(error.segment)
+    if not segments:
         _check_any_placed(asked.segments, attenuation)
         raise InputError(
             "the CT is as dense as bone in none of the segments. Name the bones with --bone; or does the segmentation "
             "belong to another CT?"
         )
-    names = ", ".join(one.name for one in found)
-    log.info("No --bone is given: all bones of %s are registered (%d): %s.", asked.file.name, len(found), names)
-    return found
+    names = ", ".join(one.name for one in segments)
+    log.info("No --bone is given: all bones of %s are registered (%d): %s.", asked.file.name, len(segments), names)
+    return segments, bodies
+
+
+def _dense(segments: Sequence[Segment], attenuation: Volume) -> list[Segment]:
+    """Those in which the CT is as dense as bone; where some numbers of a label map have names, those without are
+    something else."""
+    named = [one for one in segments if one.number is None or one.name != str(one.number)]
+    return [one for one in named or segments if is_bone(attenuation, one)]
 
 
 def _check_any_placed(segments: Sequence[Segment], attenuation: Volume) -> None:
