@@ -59,7 +59,7 @@ def test_a_shift_along_the_ray_is_an_error_in_depth_alone(labelled):
     for segment, true, points in zip(case.segments, case.true, case.points):
         ray = true.apply(points).mean(axis=0) - view.source
         deep = Pose.from_parts(np.eye(3), 3.0 * ray / np.linalg.norm(ray)) @ true
-        bones.append(BoneResult(segment.name, None, deep, 0.9, 0.0, 0.0, (0,), None))
+        bones.append(BoneResult(segment.name, None, deep, 0.9, 0.0, 0.0, (0,), None, None))
     rows = rows_of_result(case, BonesResult(Whole(case.true[0]), tuple(bones), 2.0))
     for row in rows:
         assert row.error_mm == pytest.approx(3.0, abs=1e-6)
@@ -125,7 +125,7 @@ def test_a_ct_without_labels_and_labels_without_vertebrae_are_told(labelled, tmp
 def test_a_table_counts_what_lies_outside_the_field_apart(labelled):
     case = bones_case(LabelledSubject.read(labelled), 0, 0).seen_in(1)
     bones = [
-        BoneResult(segment.name, None, true, 0.9, 0.0, 0.0, (0,), None)
+        BoneResult(segment.name, None, true, 0.9, 0.0, 0.0, (0,), None, None)
         for segment, true in zip(case.segments, case.true)
     ]
     inside, outside = rows_of_result(case, BonesResult(Whole(case.true[0]), tuple(bones), 2.0))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from XrayCTRegistrationLib.confidence import Evidence, confidence
+from XrayCTRegistrationLib.confidence import Evidence, bone_confidence, confidence
 from XrayCTRegistrationLib.io.carm_files import read_carm
 from XrayCTRegistrationLib.io.radiographs import read_radiograph
 from XrayCTRegistrationLib.io.volumes import read_ct
@@ -59,3 +59,29 @@ def test_a_bar_that_looks_the_same_when_turned_is_ambiguous(shared_data) -> None
     assert found.similarity > 0.9
     assert found.confidence.level != "high"
     assert "ambiguous" in found.confidence.reason
+
+
+# --- of a bone
+
+
+def test_a_bone_is_never_surer_than_the_ct_that_it_was_found_from() -> None:
+    sure, lost = confidence(SURE, WHOLE, False), confidence(NOTHING, WHOLE, False)
+    of_sure, of_lost = bone_confidence(SURE, sure), bone_confidence(SURE, lost)
+    assert of_sure.probability <= sure.probability
+    assert of_lost.probability <= lost.probability
+    assert of_lost.level == "low"
+    assert "the whole CT" in of_lost.reason
+
+
+def test_a_bone_whose_depth_is_unknown_is_less_sure_and_expected_farther_off() -> None:
+    whole = confidence(SURE, WHOLE, False)
+    known, unknown = (bone_confidence(replace(SURE, uncertainty_mm=mm), whole) for mm in (0.3, 6.0))
+    assert known.probability > unknown.probability
+    assert known.expected_error_mm < unknown.expected_error_mm
+    assert "90% of what the X-ray shows about it" in known.reason
+
+
+def test_a_bone_of_which_little_was_compared_is_low() -> None:
+    found = bone_confidence(replace(SURE, compared=0.1), confidence(SURE, WHOLE, False))
+    assert found.level == "low"
+    assert "10% of its shadow" in found.reason

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..volume import Volume, per_mm
 from .segments import Place, Segment, place_in
 
-_RIM_MM = 2.0  # about a segment that is still the bone's: its edge is blurred, and outlines run within it
+_RIM_MM = 2.0  # about a segment that is still the bone's, a voxel at least: its edge is blurred, outlines run within it
 _CLEAR_MM = 3.0  # from any segment to tissue that is certainly none of it
 _FILL_MM = 8.0  # standard deviation over which soft tissue is continued into the place of bone
 _SOFT = (float(per_mm(-200.0)), float(per_mm(150.0)))
@@ -116,7 +116,9 @@ def _taken_out(
             segment, "the segment lies wholly within other segments that are registered. Leave it or them out."
         )
     to_bone, nearest = ndimage.distance_transform_edt(owner <= 0, sampling=spacing, return_indices=True)
-    taken = (to_bone <= _RIM_MM) & (owner[tuple(nearest)] == number)  # the rim goes to the nearest of the bones,
+    taken = (to_bone <= max(_RIM_MM, *spacing)) & (
+        owner[tuple(nearest)] == number
+    )  # the rim goes to the nearest of the bones,
     taken &= (owner == 0) | own  # and nothing of a segment that stays
     around = _soft_tissue(part.array, owner != 0, spacing)
     excess = np.where(taken, np.maximum(rest.array[box] - around, 0), 0).astype(np.float32)

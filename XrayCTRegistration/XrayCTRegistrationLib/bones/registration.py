@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..confidence import Evidence, evidence_of
+from ..confidence import Confidence, Evidence, bone_confidence, evidence_of
 from ..geometry import Pose, XrayView
 from ..levels import Problem
 from ..registration import RegistrationResult, Settings, registered_problem_steps
@@ -38,8 +38,7 @@ _STAGE = "bones"
 class BoneResult:
     """name, color: of the segment. pose: ct_to_world of this bone. similarity: about it, at most 1; NaN where no X-ray
     shows it. moved_deg, moved_mm: rotation, and shift of its middle, from where the CT's pose has it. shown: which
-    X-rays show it; none: it stays with the CT. evidence: None where no X-ray shows it. `Confidence` is calibrated for
-    whole CTs, and is not said of a bone.
+    X-rays show it; none: it stays with the CT. confidence, evidence: None where no X-ray shows it.
     """
 
     name: str
@@ -49,6 +48,7 @@ class BoneResult:
     moved_deg: float
     moved_mm: float
     shown: tuple[int, ...]
+    confidence: Confidence | None
     evidence: Evidence | None
 
 
@@ -112,7 +112,7 @@ def bones_steps(
         if seen:
             together = yield from course.through(climbed(resolution, bodies, (0, *seen), SCALES[-1], _STEPS))
             for number in seen:
-                bones[number - 1] = yield from course.through(_reported(resolution, together, number, whole.pose))
+                bones[number - 1] = yield from course.through(_reported(resolution, together, number, whole))
     return BonesResult(whole, tuple(bones), time.perf_counter() - begin)
 
 
@@ -147,10 +147,12 @@ class _Course:
 
 
 def _unseen(bone: Bone, whole: Pose) -> BoneResult:
-    return BoneResult(bone.name, bone.color, whole, math.nan, 0.0, 0.0, (), None)
+    return BoneResult(bone.name, bone.color, whole, math.nan, 0.0, 0.0, (), None, None)
 
 
-def _reported(resolution: Resolution, together: Climbed, number: int, whole: Pose) -> Generator[None, None, BoneResult]:
+def _reported(
+    resolution: Resolution, together: Climbed, number: int, whole: RegistrationResult
+) -> Generator[None, None, BoneResult]:
     bodies = together.bodies
     bone, pose = bodies.bones[number - 1], bodies.poses[number]
     level = yield from resolution.level((number,), bodies.poses, bodies.views)
@@ -160,8 +162,9 @@ def _reported(resolution: Resolution, together: Climbed, number: int, whole: Pos
         bone.color,
         pose,
         evidence.similarity,
-        (pose @ whole.inverse()).rotation_angle_deg(),
-        float(np.linalg.norm(pose.apply(bone.center) - whole.apply(bone.center))),
+        (pose @ whole.pose.inverse()).rotation_angle_deg(),
+        float(np.linalg.norm(pose.apply(bone.center) - whole.pose.apply(bone.center))),
         bodies.views[number - 1],
+        bone_confidence(evidence, whole.confidence),
         evidence,
     )

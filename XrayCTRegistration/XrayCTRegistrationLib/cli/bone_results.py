@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIGURE = "bones.png"
 _POSE_FILE = re.compile(r"pose-[^/\\]+\.tfm$")
-TABLE = ("Bone", "Similarity", "Moved from the CT's pose", "X-rays that show it")
+TABLE = ("Bone", "Similarity", "Moved from the CT's pose", "Confidence", "X-rays that show it")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,9 @@ def table_rows(bones: RegisteredBones, xray_names: Sequence[str]) -> list[tuple[
     return [(bone.name, *_words(bone, xray_names)) for bone in bones.found.bones]
 
 
-def _words(bone: BoneResult, xray_names: Sequence[str]) -> tuple[str, str, str]:
-    if not bone.shown:
-        return "", "stays with the CT", "none"
+def _words(bone: BoneResult, xray_names: Sequence[str]) -> tuple[str, str, str, str]:
+    if bone.confidence is None:
+        return "", "stays with the CT", "", "none"
     shown = ", ".join(Path(xray_names[view]).name for view in bone.shown)
-    return f"{bone.similarity:.3f}", f"{bone.moved_deg:.1f} degrees, {bone.moved_mm:.1f} mm", shown
+    confidence = f"{bone.confidence.level}, about {bone.confidence.expected_error_mm:.1f} mm"
+    return f"{bone.similarity:.3f}", f"{bone.moved_deg:.1f} degrees, {bone.moved_mm:.1f} mm", confidence, shown

@@ -122,6 +122,7 @@ def _about_bone(row: ReportedBone) -> dict[str, Any]:
         "similarity": bone.similarity,
         "moved_deg": bone.moved_deg,
         "moved_mm": bone.moved_mm,
+        "confidence": asdict(bone.confidence) if bone.confidence else None,
     }
 
 
