@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 from utrecht_files import STARTS, UtrechtFiles, write_utrecht
@@ -18,6 +19,7 @@ from XrayCTRegistrationLib.evaluation.datasets import open_dataset
 from XrayCTRegistrationLib.evaluation.datasets.table import group_rows
 from XrayCTRegistrationLib.evaluation.datasets.utrecht import capture_range_mm
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult
+from XrayCTRegistrationLib.geometry import XrayView
 
 CT = "CT/segment 1, vertebra 1"
 
@@ -105,6 +107,18 @@ def test_points_that_the_description_gives_come_before_the_mask(files, changed):
     description["segments"][0]["vertebrae"][0]["points_mm"] = [[1, 2, 3], [4, 5, 6]]
     case = open_dataset("utrecht", changed(description)).case(CT, 0, 0)
     np.testing.assert_array_equal(case.points, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_the_example_in_the_documents_is_one_that_is_read(tmp_path):
+    text = (REPOSITORY / "Resources" / "docs" / "datasets.md").read_text(encoding="utf-8")
+    example = json.loads(text[text.index('    {"starts"') : text.index("\n\n| entry |")])
+    (tmp_path / "utrecht.json").write_text(json.dumps(example))
+    (tmp_path / "starts.txt").write_text("1 2 3 4 5 6\n")
+    assert open_dataset("utrecht", tmp_path).names == [CT]
+    projection = example["segments"][0]["projections"][0]
+    view = XrayView(projection["source_mm"], projection["pixel_to_world"], projection["size"])
+    assert view.source_to_detector_mm == pytest.approx(1100)
+    assert np.abs(view.project_points(np.zeros(3))[0] - 255).max() < 1
 
 
 # --- the command
