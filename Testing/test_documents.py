@@ -91,3 +91,11 @@ def test_links_within_the_repository_lead_somewhere(path):
             titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert section in anchors, link
+
+
+def test_pages_that_the_panels_help_names_are_in_the_repository():
+    module = (LIBRARY.parent / "XrayCTRegistration.py").read_text(encoding="utf-8")
+    pages = re.findall(r"\{repository\}/blob/main/([^\"]+)\"", module)
+    assert {"tutorial.md", "troubleshooting.md"} <= {Path(page).name for page in pages}
+    for page in pages:
+        assert (REPOSITORY / page).is_file(), page
