@@ -217,6 +217,13 @@ def test_what_is_wrong_in_a_description_is_told_with_its_place(files, changed, p
         open_dataset("utrecht", folder).case(CT, 0, 0)
 
 
+def test_two_vertebrae_of_one_name_are_told(files, changed):
+    description = files.description()
+    description["segments"][0]["vertebrae"] *= 2
+    with pytest.raises(InputError, match=r"vertebrae\[1\]: there are two of the name 'CT/segment 1, vertebra 1'"):
+        open_dataset("utrecht", changed(description))
+
+
 @pytest.mark.parametrize(
     ("starts", "text", "said"),
     [

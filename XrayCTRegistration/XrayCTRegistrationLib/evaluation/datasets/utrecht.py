@@ -43,6 +43,17 @@ class _Target:
     modality: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """What every start of a target has in common."""
+
+    ct: Volume
+    radiographs: tuple[Radiograph, ...]
+    views: tuple[XrayView, ...]
+    masks: tuple[np.ndarray, ...] | None
+    points: np.ndarray
+
+
 class Utrecht:
     """The described set. Images are those of the description's vertebrae, in every volume that shows attenuation.
 
@@ -81,7 +92,8 @@ class Utrecht:
             raise InputError(
                 f"{path.name}: no volume shows attenuation, so there is nothing to register. Describe a CT."
             )
-        self._read: tuple[str, Volume] | None = None
+        self._volume: tuple[str, Volume] | None = None
+        self._images: tuple[str, _Images] | None = None
 
     def starts(self, count: int | None) -> Sequence[int]:
         """The numbers of all starts, or of `count` of them, evenly taken from the first to the last."""
@@ -92,21 +104,12 @@ class Utrecht:
 
     def case(self, name: str, start: int, seed: int) -> DatasetCase:
         """A start of a vertebra, such as "CT/segment 1, vertebra 2"; the set's own, whatever the seed."""
-        one = self._targets[name]
-        center = one.vertebra.numbers("center_mm", 3)
-        begin = Pose.about(center, self._offsets[start].rotation, self._offsets[start].translation_mm)
-        projections = one.segment.parts("projections")
-        radiographs, views = zip(*(_read_projection(projection) for projection in projections))
+        one, offset = self._targets[name], self._offsets[start]
+        begin = Pose.about(one.vertebra.numbers("center_mm", 3), offset.rotation, offset.translation_mm)
+        true = Pose.identity()  # the volume's own world is the set's, in which it stands at the truth
+        read = self._read(name)
         return DatasetCase(
-            name,
-            start,
-            self._ct(one),
-            radiographs,
-            views,
-            begin,
-            Pose.identity(),  # the volume's own world is the set's, in which it stands at the truth
-            _points(one.vertebra),
-            masks=_read_masks(one.vertebra, projections),
+            name, start, read.ct, read.radiographs, read.views, begin, true, read.points, masks=read.masks
         )
 
     def _add(self, segment: Described) -> None:
@@ -118,13 +121,25 @@ class Utrecht:
                 continue
             for vertebra in segment.parts("vertebrae"):
                 vertebra.only("name", "center_mm", "points_mm", "volume_mask", "projection_masks")
-                name = f"segment {segment.text('name')}, vertebra {vertebra.text('name')}"
-                self._targets[f"{modality}/{name}"] = _Target(segment, vertebra, modality)
+                name = f"{modality}/segment {segment.text('name')}, vertebra {vertebra.text('name')}"
+                if name in self._targets:
+                    raise InputError(f"{vertebra.where}: there are two of the name {name!r}. Rename one.")
+                self._targets[name] = _Target(segment, vertebra, modality)
+
+    def _read(self, name: str) -> _Images:
+        """The images of a target; kept for its next start."""
+        if self._images is None or self._images[0] != name:
+            one = self._targets[name]
+            projections = one.segment.parts("projections")
+            radiographs, views = zip(*(_read_projection(projection) for projection in projections))
+            masks, points = _read_masks(one.vertebra, projections), _points(one.vertebra)
+            self._images = name, _Images(self._ct(one), radiographs, views, masks, points)
+        return self._images[1]
 
     def _ct(self, one: _Target) -> Volume:
         """The volume of a target; kept for the next vertebra of the same segment."""
         image = one.segment.part("volumes").part(one.modality)
-        if self._read is None or self._read[0] != image.where:
+        if self._volume is None or self._volume[0] != image.where:
             image.only(*RAW_ENTRIES, "voxel_to_world", "hounsfield")
             array = read_raw(image, 3)
             if "hounsfield" in image:
@@ -132,8 +147,8 @@ class Utrecht:
                 array = (array * np.float32(slope) + np.float32(intercept)).astype(np.float32)
             volume = Volume(array, image.numbers("voxel_to_world", 4, 4))
             check_hounsfield(volume, image.where)
-            self._read = image.where, volume
-        return self._read[1]
+            self._volume = image.where, volume
+        return self._volume[1]
 
 
 def capture_range_mm(rows: Sequence[CaseResult], starts_mm: Sequence[float]) -> float:
