@@ -89,9 +89,13 @@ def test_a_pixel_spacing_that_is_none_names_folder_and_remedy(tmp_path, spacing)
 
 
 def test_a_disc_with_its_folders_names_the_folder_to_choose(tmp_path):
-    (tmp_path / "disc" / "DICOM").mkdir(parents=True)
-    write_series(tmp_path / "disc" / "DICOM" / "SER1", POSITIONS)
-    with pytest.raises(InputError, match=r"^disc: .*no DICOM files.*Choose the folder that directly holds"):
+    for name, positions in (("SCOUT", POSITIONS[:1]), ("SER1", POSITIONS)):
+        (tmp_path / "disc" / "DICOM").mkdir(parents=True, exist_ok=True)
+        write_series(tmp_path / "disc" / "DICOM" / name, positions)
+    for number in range(5):
+        (tmp_path / "disc" / "VIEWER").mkdir(exist_ok=True)
+        (tmp_path / "disc" / "VIEWER" / f"{number}.dll").write_bytes(b"MZ")
+    with pytest.raises(InputError, match=r"^disc: .*no DICOM files.*Choose the folder.* below it are in DICOM/SER1\.$"):
         read_ct(tmp_path / "disc")
 
 
