@@ -151,6 +151,7 @@ def test_the_capture_range_ends_where_more_than_one_in_twenty_fails():
     assert capture_range_mm([row(n, mtre) for n, mtre in enumerate(one_in_20)], starts) == 4
     two_in_20 = [*good[:40], 3.0, 3.0, *good[:38]]
     assert capture_range_mm([row(n, mtre) for n, mtre in enumerate(two_in_20)], starts) == 2
+    assert capture_range_mm([row(0, 0.1), row(1, 0.1)], [0.0, 1.0 + 1e-13]) == 1  # no farther than was tried
     refused = [row(n, 0.1, error="refused" if n < 2 else "") for n in range(80)]
     assert capture_range_mm(refused, starts) == 0
 

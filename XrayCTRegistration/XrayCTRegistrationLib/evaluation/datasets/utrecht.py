@@ -156,7 +156,8 @@ def capture_range_mm(rows: Sequence[CaseResult], starts_mm: Sequence[float]) -> 
 
     starts_mm: mTRE of the start of each row. A step without starts ends the range, for nothing was tried there.
     """
-    steps = np.floor(np.asarray(starts_mm) / _STEP_MM).astype(int)
+    above = np.ceil(np.asarray(starts_mm) / _STEP_MM - 1e-9)  # a start of just 20 mm, but for rounding, ends its step
+    steps = np.maximum(above, 1).astype(int) - 1
     succeeded = np.array([row.below(SUCCESS_MM) for row in rows])
     for step in range(int(steps.max()) + 1):
         of_step = succeeded[steps == step]
