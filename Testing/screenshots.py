@@ -16,7 +16,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WINDOWS_PX = {"window.png": (1900, 1150)}
-XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1800, 1440), (2300, 740)  # of windows that a view is taken from
+XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1480, 1184), (1900, 620)  # of windows that a view is taken from
 PANEL_HEIGHT_PX = 1355
 
 

@@ -292,7 +292,7 @@ def test_the_table_counts_by_the_sets_criteria_and_a_refusal_as_a_failure(trial)
         row(3, 1.0, 0.1, "refused"),
         row(4, 1, 0, ct="ulna/1"),
     ]
-    rows = {one.group: one for one in group_rows(cases, data.criteria)}
+    rows = {one.group: one for one in group_rows(cases, data)}
     assert list(rows) == ["all", "radius", "ulna"]
     assert rows["radius"].shares_percent == (25.0, 75.0)  # 0.6 and 0.9 across and along are 1.08 mm
     assert rows["all"].shares_percent == (40.0, 80.0)
@@ -319,4 +319,4 @@ def test_the_kinds_of_data_sets_are_those_of_the_command():
     from XrayCTRegistrationLib.cli.evaluate_dataset import DatasetName
 
     with pytest.raises(InputError, match=", ".join(name.value for name in DatasetName)):
-        open_dataset("utrecht", Path("none"))
+        open_dataset("none", Path("none"))

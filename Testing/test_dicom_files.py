@@ -1,4 +1,5 @@
-"""DICOM files as old systems and export programs leave them: no preamble, no pixel spacing."""
+"""DICOM files as old systems and export programs leave them: no preamble, no pixel spacing, folders
+in folders, other orientations."""
 
 from __future__ import annotations
 
@@ -85,3 +86,30 @@ def test_a_pixel_spacing_that_is_none_names_folder_and_remedy(tmp_path, spacing)
     folder = write_series(tmp_path / "study", POSITIONS, PixelSpacing=spacing)
     with pytest.raises(InputError, match=r"^study: .*pixel spacing is .*Export the series again"):
         read_ct(folder)
+
+
+def test_a_disc_with_its_folders_names_the_folder_to_choose(tmp_path):
+    for name, positions in (("SCOUT", POSITIONS[:1]), ("SER1", POSITIONS)):
+        (tmp_path / "disc" / "DICOM").mkdir(parents=True, exist_ok=True)
+        write_series(tmp_path / "disc" / "DICOM" / name, positions)
+    for number in range(5):
+        (tmp_path / "disc" / "VIEWER").mkdir(exist_ok=True)
+        (tmp_path / "disc" / "VIEWER" / f"{number}.dll").write_bytes(b"MZ")
+    with pytest.raises(InputError, match=r"^disc: .*no DICOM files.*Choose the folder.* below it are in DICOM/SER1\.$"):
+        read_ct(tmp_path / "disc")
+
+
+def test_a_patient_who_lay_the_other_way_stands_where_the_tags_say(tmp_path):
+    """Prone, feet first: columns run to the right, rows to the front."""
+    positions, turned = [[10, 20, z] for z in (0, 2, 4)], [-1, 0, 0, 0, -1, 0]
+    folder = write_series(tmp_path / "series", positions, ImageOrientationPatient=turned)
+    volume = read_ct(folder)
+    np.testing.assert_array_equal(volume.array, HOUNSFIELD)
+    expected = [[-0.8, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2, 0], [0, 0, 0, 1]]
+    np.testing.assert_allclose(volume.ijk_to_world, expected, atol=1e-9)
+
+
+def test_a_series_that_ends_early_is_a_shorter_ct(tmp_path):
+    folder = write_series(tmp_path / "series", POSITIONS)
+    (folder / "slice03").unlink()
+    np.testing.assert_array_equal(read_ct(folder).array, HOUNSFIELD[:2])

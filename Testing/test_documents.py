@@ -1,14 +1,19 @@
-"""Documents that repeat the code: thresholds with their values, and messages that people meet."""
+"""Documents that repeat the code: thresholds, messages, the tutorial's buttons and commands; and links."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shlex
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from typer.testing import CliRunner
+from XrayCTRegistrationLib.cli import app
 
 DOCS = REPOSITORY / "Resources" / "docs"
 LIBRARY = REPOSITORY / "XrayCTRegistration" / "XrayCTRegistrationLib"
@@ -52,3 +57,46 @@ def test_ten_messages_are_explained():
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_message_that_is_explained_is_one_of_the_programs_own(message):
     assert any(message in text for text in texts())
+
+
+TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+
+
+def test_what_the_tutorial_says_to_press_is_written_on_the_panel():
+    panel = (LIBRARY.parent / "Resources" / "UI" / "XrayCTRegistration.ui").read_text(encoding="utf-8")
+    written = {text.rstrip(":") for text in re.findall(r"<string[^>]*>([^<]*)</string>", panel)}
+    named = {" ".join(text.split()) for text in re.findall(r"\*\*([^*]+)\*\*", TUTORIAL)}
+    assert len(named) > 20
+    assert named <= written, named - written
+
+
+def test_the_tutorials_commands_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    last = TUTORIAL[TUTORIAL.index(". Without 3D Slicer\n") :]
+    commands = re.findall(r"^    xrayct (.+)$", last, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        outcome = CliRunner().invoke(app, shlex.split(command))
+        assert outcome.exit_code == 0, (command, outcome.output)
+    confidence = [json.loads(Path(f"{name}/report.json").read_text())["confidence"] for name in ("result", "near")]
+    assert [one["level"] for one in confidence] == ["high", "high"]
+
+
+@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+def test_links_within_the_repository_lead_somewhere(path):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8")):
+        file, _, section = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        if section:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert section in anchors, link
+
+
+def test_pages_that_the_panels_help_names_are_in_the_repository():
+    module = (LIBRARY.parent / "XrayCTRegistration.py").read_text(encoding="utf-8")
+    pages = re.findall(r"\{repository\}/blob/main/([^\"]+)\"", module)
+    assert {"tutorial.md", "troubleshooting.md"} <= {Path(page).name for page in pages}
+    for page in pages:
+        assert (REPOSITORY / page).is_file(), page

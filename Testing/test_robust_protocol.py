@@ -54,7 +54,7 @@ def ct_path(tmp_path_factory) -> Path:
     return path
 
 
-def stays(ct, radiographs, views, start, settings) -> RegistrationResult:
+def stays(ct, radiographs, views, start, settings, masks=None) -> RegistrationResult:
     """A registration that ends where it began, where only the rows matter."""
     evidence = Evidence(0.1, 0.5, 1.0, 0.0, 0.5, 3.0)
     confidence = Confidence("low", "nothing was tried", 0.1, 3.0)
@@ -94,7 +94,7 @@ def test_every_effect_starts_alike_and_the_cut_ct_is_what_the_registration_gets(
     assert all(abs(a - b) < 1e-9 for case_a, a in starts for case_b, b in starts if case_a == case_b)
     slices = []
 
-    def seen(ct, radiographs, views, start, settings):
+    def seen(ct, radiographs, views, start, settings, masks):
         slices.append(ct.size[2])
         raise InputError("enough")
 

@@ -1,4 +1,4 @@
-"""X-ray files as people have them: pixels that hold no value, and PNG files of grey with opacity."""
+"""X-ray files as people have them: pixels that hold no value, grey with opacity, and what other programs write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 from XrayCTRegistrationLib.cli.inputs import read_mask
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.io.radiographs import read_frames, read_radiograph
@@ -96,3 +97,81 @@ def test_the_opacity_of_a_mask_does_not_count(tmp_path):
     write_grey_with_opacity(tmp_path / "grey.png", grey, np.full_like(grey, 255), 0)
     for name in ("rgba.png", "grey.png"):
         np.testing.assert_array_equal(read_mask(tmp_path / name, radiograph), grey > 0)
+
+
+GREY = (COUNTS * 0.04).astype(np.uint8)
+
+
+FORMATS = {
+    "palette.png": lambda path: Image.fromarray(GREY).convert("P").save(path),
+    "packed.tif": lambda path: Image.fromarray(GREY).save(path, compression="tiff_lzw"),
+    "big-endian.tif": lambda path: path.write_bytes(big_endian_tiff(GREY.astype(np.uint16))),
+    "white-is-zero.tif": lambda path: path.write_bytes(big_endian_tiff(GREY.astype(np.uint16), white_is_zero=True)),
+    "float.tif": lambda path: Image.fromarray(GREY.astype(np.float32)).save(path),
+    "sp äüß 日本.png": lambda path: Image.fromarray(GREY).save(path),
+    "x:12.png": lambda path: Image.fromarray(GREY).save(path),  # named as a frame of a run is
+}
+
+
+def big_endian_tiff(pixels: np.ndarray, white_is_zero: bool = False) -> bytes:
+    """A TIFF file of 16 bits, not packed, its numbers big-endian (TIFF 6.0, sections 2 and 3)."""
+    rows, columns = pixels.shape
+    strip = 8 + 2 + 8 * 12 + 4
+    short, long = 3, 4
+    entries = [
+        (256, long, columns),
+        (257, long, rows),
+        (258, short, 16),
+        (259, short, 1),
+        (262, short, 0 if white_is_zero else 1),
+        (273, long, strip),
+        (278, long, rows),
+        (279, long, 2 * rows * columns),
+    ]
+    directory = struct.pack(">H", len(entries))
+    for tag, kind, value in entries:
+        directory += (
+            struct.pack(">HHIHH", tag, kind, 1, value, 0)
+            if kind == short
+            else struct.pack(">HHII", tag, kind, 1, value)
+        )
+    return b"MM\x00\x2a" + struct.pack(">I", 8) + directory + struct.pack(">I", 0) + pixels.astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_grey_is_read_as_it_is_stored_from_whatever_programs_write(tmp_path, name):
+    path = tmp_path / name
+    FORMATS[name](path)
+    radiograph = read_radiograph(path)
+    np.testing.assert_array_equal(radiograph.pixels, GREY)
+    assert radiograph.polarity is None  # white is zero says how it is shown, not what was measured
+
+
+@pytest.mark.parametrize("name", ["one.tif:2", "one.tif"])
+def test_a_tiff_of_several_pages_is_a_run(tmp_path, name):
+    path = tmp_path / "one.tif"
+    Image.fromarray(GREY).save(path, save_all=True, append_images=[Image.fromarray(GREY // 2)])
+    if name.endswith(":2"):
+        np.testing.assert_array_equal(read_radiograph(tmp_path / name).pixels, GREY // 2)
+        return
+    with pytest.raises(InputError, match=r"^one\.tif: holds 2 frames.*choose a frame"):
+        read_radiograph(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["empty.png", "array.npy"])
+def test_a_file_that_is_no_image_names_those_that_are(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith(".npy"):
+        np.save(path, COUNTS)
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=rf"^{name}: cannot be read as an image.*Give one X-ray image, grey, as PNG"):
+        read_radiograph(path)
+
+
+def test_letters_burnt_in_in_colour_are_told(tmp_path):
+    colours = np.stack([GREY] * 3, axis=-1)
+    colours[2:6, 2:9] = 255, 220, 0
+    Image.fromarray(colours).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"^x\.png: the image has colours.*without annotations"):
+        read_radiograph(tmp_path / "x.png")

@@ -53,7 +53,8 @@ class XrayCTRegistration(ScriptedLoadableModule):
             "<li>Bring the CT roughly into place, or leave that to the search.</li>"
             "<li>Press <i>Register</i>.</li>"
             "<li>Look at the green edges and at the confidence before you trust the result.</li></ol>"
-            '<p>The <a href="{repository}/blob/main/Resources/docs/tutorial.md">tutorial</a> goes through it step by step. '
+            '<p>The <a href="{repository}/blob/main/Resources/docs/tutorial.md">tutorial</a> goes through it step by step, and '
+            '<a href="{repository}/blob/main/Resources/docs/troubleshooting.md">troubleshooting</a> says what messages mean. '
             'See more information in <a href="{repository}#readme">module documentation</a>.</p>'
             "<p>Not a medical device.</p>"
         ).format(repository=_REPOSITORY)

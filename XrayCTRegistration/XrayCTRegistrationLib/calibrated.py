@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,9 @@ def read_calibration(path: Path) -> Calibration:
     """A calibration as `xrayct calibrate` writes it. Raises InputError, naming the file, when it cannot be used."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        values = {name: tuple(value) if isinstance(value, list) else float(value) for name, value in entries.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else float(value) for name, value in entries.items()
+        }
         calibration = Calibration(**values)
     except OSError as error:
         raise InputError(f"{path}: the calibration cannot be read ({error.strerror}). Install again.") from None

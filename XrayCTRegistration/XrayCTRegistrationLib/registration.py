@@ -50,7 +50,7 @@ class Settings:
         similarity from the start) or "learned+cmaes" (that, then as "cmaes"; the seed's own pipeline).
     search: how far from the start the global search looks; None: near a start that was given, far from the centre.
     polarity: None asks the file's tags, then the CT.
-    weights: of the learned similarity; those in the module's Resources/Models unless given.
+    weights: of the learned similarity; those that come with the software unless given.
     device: "auto", "cpu", "cuda". seed: same seed, same machine, same result.
     """
 

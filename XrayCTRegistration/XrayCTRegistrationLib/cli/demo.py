@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..metrics import PoseError
 
 _FAR_MM = 40.0  # true mTRE of the start
+_CT = "synthetic_ct.nii.gz"
 _FILES = ("geometry.json", "true_pose.tfm", "xray.png")
 
 
@@ -48,7 +49,7 @@ def demo(
         from ..io.poses import write_pose
         from ..io.radiographs import write_radiograph
         from ..io.stored_voxels import stored_voxels
-        from ..io.volumes import read_ct
+        from ..io.volumes import read_ct, write_ct
         from ..metrics import bone_points, pose_error
         from ..phantom import synthetic_spine
         from ..registration import Settings, centered
@@ -67,7 +68,10 @@ def demo(
     announce_compilation()
     with waiting("Simulating a noisy X-ray at an unknown pose"):
         counts = detector_counts(line_integrals(volume, view, true), PHOTONS, np.random.default_rng(seed))
-    with published(folder, _FILES) as hidden:
+    names = _FILES if ct else (_CT, *_FILES)
+    with published(folder, names) as hidden:
+        if ct is None:
+            write_ct(hidden / _CT, volume)
         write_carm(hidden / "geometry.json", view)
         write_pose(hidden / "true_pose.tfm", true)
         write_radiograph(hidden / "xray.png", counts)
@@ -78,7 +82,7 @@ def demo(
     settings = Settings(search=SearchRange(), device=device.value, seed=seed)
     result, _ = registered(inputs, start, settings, "center", folder)
     before, after = (pose_error(pose, true, points, view, volume.center) for pose in (start, result.pose))
-    facts([*_error_facts(before, after), *result_facts(result), files_fact(folder, (*FILES, *_FILES))])
+    facts([*_error_facts(before, after), *result_facts(result), files_fact(folder, (*FILES, *names))])
     say(f"Look at {folder / 'overlay.png'}, or open {folder / 'scene.mrb'} in 3D Slicer.")
 
 

@@ -43,7 +43,8 @@ def evaluate(
         DatasetName | None,
         typer.Option(
             help="A public data set at PATH instead of simulated X-rays, with the table that its papers print. "
-            "deepfluoro: the HDF5 file of full resolution. autoscoper: the folder of a trial (.cfg) with its tracks.",
+            "deepfluoro: the HDF5 file of full resolution. autoscoper: the folder of a trial (.cfg) with its tracks. "
+            "utrecht: the folder of the vertebrae, with a description of them.",
             rich_help_panel=_CASES,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def evaluate(
         typer.Option(
             min=1,
             help="X-rays per CT; of a data set, starts per image.",
-            show_default="20, of a data set 1",
+            show_default="20; of a data set 1, of utrecht all 200",
             rich_help_panel=_CASES,
         ),
     ] = None,
@@ -143,7 +144,7 @@ def evaluate(
             "--photons": photons != _PHOTONS,
         }
         check_unfit(unfit, "is for simulated X-rays. Leave it out with --dataset.")
-        evaluate_dataset(dataset, check_one_path(cts), cases or 1, methods, device.value, seed, resume, folder)
+        evaluate_dataset(dataset, check_one_path(cts), cases, methods, device.value, seed, resume, folder)
         return
     cases = cases or 20
     if not cts:

@@ -16,18 +16,30 @@ if TYPE_CHECKING:
     from ..evaluation.runner import CaseResult
 
 _RECORD, _INTERRUPTED = "cases.jsonl", 130
+_ON_FILE_ALONE = ("mean mTRE", "rotation", "shift")
 _NAMED = 3  # of what is left out; the rest is counted
 
 
 class DatasetName(str, Enum):
     DEEPFLUORO = "deepfluoro"
     AUTOSCOPER = "autoscoper"
+    UTRECHT = "utrecht"
 
 
 def evaluate_dataset(
-    kind: DatasetName, path: Path, starts: int, methods: list[str], device: str, seed: int, resume: bool, folder: Path
+    kind: DatasetName,
+    path: Path,
+    starts: int | None,
+    methods: list[str],
+    device: str,
+    seed: int,
+    resume: bool,
+    folder: Path,
 ) -> None:
-    """Register every image of a data set from a number of starts, and write and print the table of its papers."""
+    """Register every image of a data set, and write and print the table of its papers.
+
+    starts: how many of each image; as many as the papers take without a number.
+    """
     with waiting("Starting"):
         from ..evaluation import case_files
         from ..evaluation.datasets import open_dataset
@@ -39,6 +51,7 @@ def evaluate_dataset(
 
         data = open_dataset(kind.value, path)
         device_for(device)
+    numbers = data.starts(starts)
     _tell(data)
     settings = {"dataset": kind.value, "path": str(path.resolve()), "seed": seed}
     before = case_files.recorded(folder / _RECORD, settings, CaseResult) if resume else []
@@ -48,9 +61,9 @@ def evaluate_dataset(
     rows: list[CaseResult] = []
     try:
         with progress_bars() as bars:
-            task = bars.add_task(f"Registering ({kind.value})", total=len(data.names) * starts, detail="")
+            task = bars.add_task(f"Registering ({kind.value})", total=len(data.names) * len(numbers), detail="")
             for name in data.names:
-                for start in range(starts):
+                for start in numbers:
                     wanted = [(name, start, method) for method in (START, *methods)]
                     if all(key in known for key in wanted):
                         of_case = [known[key] for key in wanted]
@@ -99,13 +112,19 @@ def _tell(data: Dataset) -> None:
 
 
 def _print(data: Dataset, results: list[CaseResult]) -> None:
+    """The columns that fit a terminal; all are in summary.md."""
+    from rich import box
     from rich.table import Table
 
     from ..evaluation.datasets.table import cells, group_rows, head
 
-    table = Table(title=f"{data.about.name}: lengths in mm, rotation in degrees, medians")
-    for number, title in enumerate(head(data.criteria)):
-        table.add_column(title, justify="left" if number < 2 else "right", overflow="fold")
-    for row in group_rows(results, data.criteria):
-        table.add_row(*cells(row))
+    columns = zip(head(data), *(cells(row) for row in group_rows(results, data)))
+    shown = [column for column in columns if column[0] not in _ON_FILE_ALONE]
+    table = Table(title=f"{data.about.name}: mTRE in mm", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for number, (title, *values) in enumerate(shown):
+        width = max(map(len, [*title.split(), *values]))
+        words = number < 2  # group and method
+        table.add_column(title, justify="left" if words else "right", overflow="fold", min_width=number and width)
+    for of_row in zip(*(values for _, *values in shown)):
+        table.add_row(*of_row)
     console.print(table)

@@ -51,7 +51,7 @@ WeightsOption = Annotated[
     typer.Option(
         metavar="SAFETENSORS",
         help="Weights for the learned methods, as xrayct train and adapt write them.",
-        show_default="Resources/Models/dual-branch.safetensors of the module",
+        show_default="the shipped dual-branch weights",
         rich_help_panel=SEARCH,
     ),
 ]

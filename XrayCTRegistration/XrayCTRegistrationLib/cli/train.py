@@ -131,7 +131,7 @@ def adapt(
         typer.Option(
             metavar="SAFETENSORS",
             help="Weights to begin with.",
-            show_default="Resources/Models/dual-branch.safetensors of the module",
+            show_default="the shipped dual-branch weights",
             rich_help_panel=_DATA,
         ),
     ] = None,

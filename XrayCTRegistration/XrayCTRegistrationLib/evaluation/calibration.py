@@ -126,8 +126,22 @@ def fitted(
     weights, bias = logistic_fit(x, right)
     error_weights, error_bias = _expected_error_fit(x, errors_mm)
     high, low = thresholds(logistic(x @ weights + bias), right)
-    lists = [tuple(float(v) for v in array) for array in (mean, scale, weights)]
-    return Calibration(features, *lists, bias, tuple(float(v) for v in error_weights), error_bias, high, low, right_mm)
+    return Calibration(
+        features,
+        _floats(mean),
+        _floats(scale),
+        _floats(weights),
+        bias,
+        _floats(error_weights),
+        error_bias,
+        high,
+        low,
+        right_mm,
+    )
+
+
+def _floats(array: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in array)
 
 
 def logistic_fit(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:

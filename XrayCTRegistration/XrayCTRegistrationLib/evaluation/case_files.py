@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError
 from ..io.poses import replacing
@@ -103,9 +103,10 @@ def case_columns(result: DataclassInstance) -> dict[str, object]:
 def _result(cells: Mapping[str, str], kind: type[Row]) -> Row:
     """A row of the table; columns that this version does not know are left out."""
     types = {field.name: str(field.type) for field in fields(kind) if field.name != "evidence"}
-    values = {name: _value(cell, types[name]) for name, cell in cells.items() if name in types}
+    values: dict[str, Any] = {name: _value(cell, types[name]) for name, cell in cells.items() if name in types}
     named = {name.removeprefix(EVIDENCE): cell for name, cell in cells.items() if name.startswith(EVIDENCE)}
-    return kind(**values, evidence={name: float(cell) for name, cell in named.items() if cell})
+    values["evidence"] = {name: float(cell) for name, cell in named.items() if cell}
+    return kind(**values)
 
 
 def _value(cell: str, kind: str) -> str | int | bool | float | None:

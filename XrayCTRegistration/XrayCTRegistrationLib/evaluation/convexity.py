@@ -49,7 +49,7 @@ def convexity(
 
     A tenth of the cosines of a bin lie below least_of_9_in_10. Bins that no case fell into are left out.
     """
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    found: dict[str, tuple[np.ndarray, ...]] = {}
     view = training_view(WINDOW_PX)
     with torch_on_one_thread():
         for path in ct_paths:

@@ -104,4 +104,5 @@ def rectangle(shape: tuple[int, int], rng: np.random.Generator, share: float) ->
     room = np.maximum((np.array(shape) - 1) / 2 - reach, 0.0)
     middle = (np.array(shape) - 1) / 2 + rng.uniform(-1, 1, 2) * room
     offset = np.tensordot(turn, np.indices(shape) - middle[:, None, None], 1)
-    return (np.abs(offset) <= halves[:, None, None]).all(axis=0)
+    across, along = np.abs(offset) <= halves[:, None, None]
+    return across & along

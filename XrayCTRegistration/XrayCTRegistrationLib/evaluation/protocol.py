@@ -71,6 +71,10 @@ class Case:
     def views(self) -> tuple[XrayView, ...]:
         return (self.view,)
 
+    @property
+    def masks(self) -> None:
+        """Nothing is masked by hand."""
+
     def error_of(self, pose: Pose) -> PoseError:
         """The errors of an estimated pose: distances at the bones, turns and shifts from the true pose."""
         return pose_error(pose, self.true, self.points, self.view, self.given.center, self.stand)

@@ -27,6 +27,7 @@ from .protocol import PHOTONS, disagreeing_case, simulated_case
 from .subject import Subject
 
 if TYPE_CHECKING:
+    import numpy as np
     from dask.distributed import Client
 
     from ..geometry import XrayView
@@ -95,6 +96,8 @@ class Registrable(Protocol):
     def radiographs(self) -> tuple[Radiograph, ...]: ...
     @property
     def views(self) -> tuple[XrayView, ...]: ...
+    @property
+    def masks(self) -> tuple[np.ndarray, ...] | None: ...
     def error_of(self, pose: Pose) -> PoseError: ...
 
 
@@ -301,7 +304,7 @@ def _registered(case: Registrable, settings: Settings) -> tuple[CaseResult, floa
     """The row of one method, and the similarity of the start; a refusal is a row, too."""
     method, clock = settings.method, time.perf_counter()
     try:
-        result = register(case.given, case.radiographs, case.views, case.start, settings)
+        result = register(case.given, case.radiographs, case.views, case.start, settings, case.masks)
     except InputError as error:
         seconds = time.perf_counter() - clock
         return _row(case, method, case.start, similarity=None, seconds=seconds, error=str(error)), None

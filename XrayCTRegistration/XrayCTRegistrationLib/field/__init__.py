@@ -55,7 +55,8 @@ def _fields(first: FirstEdges, image: np.ndarray) -> Iterator[tuple[Field, float
     if disc is not None and quiet(disc, first):
         off = first.of(np.abs(disc.depth_px(first.points)) > 2 * TOLERANCE_PX)
         blades = [b for b in blades_through(off, size) if quiet(b, first)]
-        yield _convincing([outline(edge, image, first) for edge in (disc, *blades)])
+        edges: list[Disc | Blade] = [disc, *blades]
+        yield _convincing([outline(edge, image, first) for edge in edges])
 
 
 def _convincing(outlines: list[Outline]) -> tuple[Field, float]:

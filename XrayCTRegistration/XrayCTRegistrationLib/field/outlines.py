@@ -58,7 +58,8 @@ def disc_through(first: FirstEdges, size_px: int) -> Disc | None:
     hits = np.abs(distances - radii[:, None]) < TOLERANCE_PX
     hits &= columns * normals[:, 0] + rows * normals[:, 1] > _ALIGNED * distances
     most = int(hits.sum(axis=1).argmax())
-    disc = Disc(*centers[most].tolist(), float(radii[most]))
+    column, row = centers[most].tolist()
+    disc = Disc(column, row, float(radii[most]))
     for _ in range(3):
         hit = on(disc, first)
         if hit.sum() < 8:

@@ -115,9 +115,9 @@ def _spacing_at_detector(tags: pydicom.Dataset, entries: Entries, magnification:
     if found is None or first_value(tags, "PixelSpacingCalibrationType") is None:
         return found
     # Calibrated at the patient: carried to the detector, or not usable.
-    distances = [entries.get(name) for name in ("source_to_detector_mm", "source_to_isocenter_mm")]
-    if all(distances):
-        factor = distances[0].value / distances[1].value
+    detector, isocenter = (entries.get(name) for name in ("source_to_detector_mm", "source_to_isocenter_mm"))
+    if detector and isocenter:
+        factor = detector.value / isocenter.value
     elif magnification is not None:
         factor = magnification.value
     else:

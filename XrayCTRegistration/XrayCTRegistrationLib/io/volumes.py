@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..hounsfield import fill_missing, tell_of_no_air
 from ..volume import Volume, check_hounsfield
 from . import nifti
-from .dicom_files import frame_count, is_dicom, read_tags, with_preambles
+from .dicom_files import frame_count, fullest_dicom_folder, is_dicom, read_tags, with_preambles
 from .png import has_grey_with_opacity, read_grey
 
 if TYPE_CHECKING:
@@ -205,7 +205,11 @@ def _read_dicom_folder(folder: Path) -> Volume:
     series, others = _series_in(folder)
     if not series:
         found = f"DICOM files but no CT slices (only {', '.join(sorted(others))})" if others else "no DICOM files"
-        raise InputError(f"{where}: the folder holds {found}. Choose the folder that directly holds the CT's slices.")
+        below = fullest_dicom_folder(folder)
+        hint = f" Most files below it are in {below}." if below else ""
+        raise InputError(
+            f"{where}: the folder holds {found}. Choose the folder that directly holds the CT's slices.{hint}"
+        )
     ranked = sorted(series, key=_slice_count, reverse=True)
     names = [_series_name(slices) for slices in ranked]
     if len(ranked) > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -57,7 +59,7 @@ class InvertibleBlock(nn.Module):
 
     def inverse(self, features: torch.Tensor) -> torch.Tensor:
         for layer in reversed(self.layers):
-            features = layer.inverse(features)
+            features = cast("_Coupling", layer).inverse(features)
         return features
 
 

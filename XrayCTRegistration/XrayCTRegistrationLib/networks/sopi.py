@@ -133,8 +133,8 @@ class MotionGuess(nn.Module):
         )  # fmt: skip
         self.joined = nn.Sequential(*_down(nn.Conv2d, nn.AvgPool2d, 16 * 8 + 32, 32), nn.Flatten())
         self.regression = nn.Sequential(nn.Linear(32 * 16, 128), nn.SiLU(), nn.Linear(128, 6))
-        nn.init.zeros_(self.regression[-1].weight)
-        nn.init.zeros_(self.regression[-1].bias)
+        for parameter in self.regression[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, cubes: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """cubes: (B, 1, 32, 32, 32) of `centred_cube`. fixed: (B, 1, rows, columns) standardised X-rays."""

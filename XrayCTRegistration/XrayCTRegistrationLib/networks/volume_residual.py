@@ -26,13 +26,12 @@ class VolumeResidual(nn.Module):
         for before, after in pairwise(widths):
             layers += [nn.Conv3d(before, after, 3, padding=1), nn.ReLU()]
         last = nn.Conv3d(widths[-1], CHANNELS, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, attenuation: torch.Tensor) -> torch.Tensor:
-        last = self.layers[-1]
-        if not torch.is_grad_enabled() and not last.weight.any() and not last.bias.any():
+        if not torch.is_grad_enabled() and not any(parameter.any() for parameter in self.layers[-1].parameters()):
             # Nothing was learned and nothing is to be: the layers would take some tenths of a second to add zero.
             return attenuation.expand(-1, CHANNELS, -1, -1, -1)
         residual = self.layers(attenuation / WATER_ATTENUATION_PER_MM)  # water is 1: numbers a network can work with

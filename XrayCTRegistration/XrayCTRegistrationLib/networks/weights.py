@@ -18,7 +18,8 @@ from .prost import Prost
 from .sopi import Sopi
 
 ARCHITECTURES: dict[str, type[SimilarityNetwork]] = {cls.name: cls for cls in (DualBranch, Prost, Sopi)}
-_SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_IN_MODULE, _IN_WHEEL = _PACKAGE.parent / "Resources" / "Models", _PACKAGE / "models"
 
 
 def network_named(name: str) -> SimilarityNetwork:
@@ -29,8 +30,11 @@ def network_named(name: str) -> SimilarityNetwork:
 
 
 def shipped_weights(name: str = DualBranch.name) -> Path:
-    """Where the weights of a network stand in the module's Resources; the README.md beside them says what they are."""
-    return _SHIPPED / f"{name}.safetensors"
+    """Where the weights of a network stand: in the module's Resources, or in a package that was installed as a wheel.
+
+    The README.md beside them says what they are.
+    """
+    return (_IN_WHEEL if _IN_WHEEL.is_dir() else _IN_MODULE) / f"{name}.safetensors"
 
 
 def save_weights(path: Path, network: SimilarityNetwork, facts: Mapping[str, str | int | float]) -> None:

@@ -50,12 +50,20 @@ class Criterion:
     met: Callable[[CaseResult], bool]
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A column that many cases give together. of: those of a group and method, and the mTRE of each one's start, mm."""
+
+    title: str
+    of: Callable[[Sequence[CaseResult], Sequence[float]], str]
+
+
 @dataclass(frozen=True, eq=False)
 class DatasetCase:
     """One registration with a known answer; see `protocol.Case`, which it does all that the runner asks of.
 
     ct: group of the table and image, as in "17-1882/003". number: of the start. points: (N, 3) at which errors are
-    measured, in the CT's own world.
+    measured, in the CT's own world. masks: (rows, columns) for each image, nonzero where it may be used.
     """
 
     ct: str
@@ -67,6 +75,7 @@ class DatasetCase:
     true: Pose
     points: np.ndarray
     effect: str = ""
+    masks: tuple[np.ndarray, ...] | None = None
 
     def error_of(self, pose: Pose) -> PoseError:
         """The errors of an estimated pose; turns and shifts are those of the middle of the points."""
@@ -88,14 +97,22 @@ class Dataset(Protocol):
     @property
     def criteria(self) -> Sequence[Criterion]: ...
     @property
+    def measures(self) -> Sequence[Measure]: ...
+    @property
     def search(self) -> SearchRange: ...
+
+    def starts(self, count: int | None) -> Sequence[int]:
+        """The numbers of `count` starts of every name; without a number, of as many as the set's papers take."""
 
     def case(self, name: str, start: int, seed: int) -> DatasetCase:
         """A start of one of the names; it depends on nothing but the arguments."""
 
 
 def open_dataset(kind: str, path: str | Path) -> Dataset:
-    """A data set by its kind, "deepfluoro" or "autoscoper". Raises InputError, naming the file and what is wrong."""
+    """A data set by its kind, "deepfluoro", "autoscoper" or "utrecht".
+
+    Raises InputError, naming the file and what is wrong.
+    """
     # Imported here: each needs packages or readers that the other does not.
     if kind == "deepfluoro":
         from .deepfluoro import DeepFluoro
@@ -105,7 +122,11 @@ def open_dataset(kind: str, path: str | Path) -> Dataset:
         from .trials import AutoscoperTrials
 
         return AutoscoperTrials(Path(path))
-    raise InputError(f"There is no data set {kind!r}. Known are: deepfluoro, autoscoper.")
+    if kind == "utrecht":
+        from .utrecht import Utrecht
+
+        return Utrecht(Path(path))
+    raise InputError(f"There is no data set {kind!r}. Known are: deepfluoro, autoscoper, utrecht.")
 
 
 def group_of(ct: str) -> str:

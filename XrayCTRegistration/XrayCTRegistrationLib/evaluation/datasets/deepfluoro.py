@@ -5,7 +5,7 @@ Its layout is described in the set's own `hdf5_layouts/Readme.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...search.global_search import SearchRange
 from ...volume import Volume, check_hounsfield
 from ...xray import Polarity, radiograph_of_pixels
 from ..protocol import ROTATION_DEG, TRANSLATION_MM
-from . import About, Criterion, DatasetCase, Skipped, draws, moved_start
+from . import About, Criterion, DatasetCase, Measure, Skipped, draws, moved_start
 
 _COLLIMATED_PX = 50  # at every border, by the set's own preprocessing
 _PARAMETERS = "proj-params"
@@ -43,6 +43,7 @@ class DeepFluoro:
         Criterion("below 2 mm", lambda row: row.below(2)),
         Criterion("below 10 mm", lambda row: row.below(10)),
     )
+    measures: tuple[Measure, ...] = ()
     search = SearchRange()
 
     def __init__(self, path: Path) -> None:
@@ -79,6 +80,9 @@ class DeepFluoro:
         ]
         self._view = self._read_view()
         self._read: tuple[str, Volume, dict[str, np.ndarray]] | None = None
+
+    def starts(self, count: int | None) -> Sequence[int]:
+        return range(count or 1)
 
     def case(self, name: str, start: int, seed: int) -> DatasetCase:
         """A start of a projection, such as "17-1882/003"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ...metrics import bone_points
 from ...search.global_search import NEAR
 from ...volume import Volume
 from ..runner import CaseResult
-from . import About, Criterion, DatasetCase, Skipped, draws, moved_start
+from . import About, Criterion, DatasetCase, Measure, Skipped, draws, moved_start
 
 _OFF_DEG, _OFF_MM = 3.0, 3.0  # the neighbourhood in which Autoscoper itself looks, unless told otherwise
 _SAME_DEG, _SAME_MM = 2.0, 1.0  # of the track: what SlicerAutoscoperM's evaluation calls right
@@ -50,6 +51,7 @@ class AutoscoperTrials:
         Criterion(f"within {_SAME_DEG:g} deg and {_SAME_MM:g} mm", lambda row: _same(row)),
         Criterion("below 2 mm", lambda row: row.below(2)),
     )
+    measures: tuple[Measure, ...] = ()
     search = NEAR
 
     def __init__(self, folder: Path) -> None:
@@ -72,6 +74,9 @@ class AutoscoperTrials:
                 "Autoscoper, named after the bone; without one, use xrayct register --trial."
             )
         self._read: tuple[Path, Volume] | None = None
+
+    def starts(self, count: int | None) -> Sequence[int]:
+        return range(count or 1)
 
     def case(self, name: str, start: int, seed: int) -> DatasetCase:
         """A start of a bone in one frame, such as "radius/2"."""
