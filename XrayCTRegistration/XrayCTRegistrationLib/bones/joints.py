@@ -2,12 +2,14 @@
 
 A single view does not tell a bone's depth, and hardly its turns out of the image. Where the neighbours stand does: a
 vertebra moves by a few degrees and millimetres from the next. Every bone is tied so to the bones beside it, and to
-the rest of the CT, from which its own soft tissue and all bones that are not registered do not part either.
+the rest of the CT, from which its own soft tissue and all bones that are not registered do not part either. All ties
+of a bone together weigh as one, or a bone with many neighbours would not be let go.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,16 +46,17 @@ FREE = Joint(math.inf, math.inf)
 @dataclass(frozen=True, eq=False)
 class Tie:
     """Two bodies that are neighbours, by their numbers, 0 for the rest of the CT, and the point (3,) of the CT's own
-    world between them."""
+    world between them. weight: of the tie, 1 where it is the only one of a bone."""
 
     first: int
     second: int
     point: np.ndarray
+    weight: float
 
 
 def ties_of(bones: Sequence[Bone]) -> list[Tie]:
     """Every bone with the rest, and with every bone beside it."""
-    ties = [Tie(0, number, bone.center) for number, bone in enumerate(bones, start=1)]
+    found = [(0, number, bone.center) for number, bone in enumerate(bones, start=1)]
     trees = [cKDTree(bone.points[:: max(1, len(bone.points) // _POINTS)]) for bone in bones]
     for first, tree in enumerate(trees):
         for second in range(first + 1, len(trees)):
@@ -61,8 +64,10 @@ def ties_of(bones: Sequence[Bone]) -> list[Tie]:
             if np.isfinite(gaps).any():
                 closest = int(np.argmin(gaps))
                 between = (tree.data[nearest[closest]] + trees[second].data[closest]) / 2
-                ties.append(Tie(first + 1, second + 1, between))
-    return ties
+                found.append((first + 1, second + 1, between))
+    count = Counter(body for first, second, _ in found for body in (first, second))
+    count[0] = 0  # the rest is no bone, and may have any number
+    return [Tie(first, second, point, 1 / max(count[first], count[second])) for first, second, point in found]
 
 
 def prior(
@@ -84,9 +89,9 @@ def prior(
         slopes = np.zeros((6, size))
         for body, sign in ((tie.first, -1.0), (tie.second, 1.0)):
             slopes[:, 6 * body : 6 * body + 6] = sign * _carried(point - centers[body]) / deviations[:, None]
-        cost += 0.5 * float(residual @ residual)
-        matrix += slopes.T @ slopes
-        way -= slopes.T @ residual
+        cost += 0.5 * tie.weight * float(residual @ residual)
+        matrix += tie.weight * slopes.T @ slopes
+        way -= tie.weight * slopes.T @ residual
     return cost, matrix, way
 
 
