@@ -22,7 +22,8 @@ from ..mrml.geometry import (
 )
 from ..mrml.xrays import is_single_image
 from .messages import show_message, told_to_people
-from .selection import Change, Selection, begin_geometry
+from .nodes import begin_geometry
+from .selection import Change, Selection
 from .widgets import LengthField, set_quietly
 from .xray_table import CurrentXray
 
