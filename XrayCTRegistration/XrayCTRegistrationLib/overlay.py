@@ -53,7 +53,7 @@ def overlay_projector_steps(ct: Volume, device: str = "cpu") -> Generator[object
         excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
         np.clip(excess, 0, _BONE_GAIN, out=excess)
         plane *= 1 + excess
-        yield
+        yield None
     return projector_for(volume, device)
 
 

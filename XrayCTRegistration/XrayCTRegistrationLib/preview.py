@@ -48,7 +48,7 @@ class PreviewCt:
 
 @dataclass(frozen=True, eq=False)
 class PreviewBones:
-    """Projectors of edges: of the CT without its bones, and of each bone, with the volume (Hounsfield units) it is of."""
+    """Projectors of edges: of the CT without its bones, and of each bone, with the volume (Hounsfield units) of it."""
 
     rest: Projector
     bones: tuple[tuple[Volume, Projector], ...]

@@ -165,7 +165,10 @@ def about_many(count: int, seconds_each: float = 1.5) -> str:
     if count <= MANY:
         return ""
     minutes = max(count * seconds_each / 60, 1)
-    return f"{count} bones are registered, each on its own: this takes about {minutes:.0f} minutes. Choose fewer to be quicker."
+    return (
+        f"{count} bones are registered, each on its own: this takes about {minutes:.0f} minutes. Choose fewer to be "
+        "quicker."
+    )
 
 
 def tell_of_many(segments: Sequence[Segment]) -> None:

@@ -1,4 +1,4 @@
-"""Segments of a segmentation or label map node as the library's: read a little at a time, placed in the CT's own LPS."""
+"""Segments of a segmentation or label map node as the library's: read in steps, placed in the CT's own LPS."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .display import as_registered_node
 from .models import beam_node, bone_node, show_model, surface_node
-from .overlay import clear_edges, overlay_node
+from .overlay import clear_edges, edge_colors_node, overlay_node
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Shown:
     @classmethod
     def of(cls, owner: Any) -> Shown:
         """What belongs to a node that is in the scene."""
-        roles = (as_registered_node, overlay_node, beam_node, bone_node, surface_node)
+        roles = (as_registered_node, overlay_node, edge_colors_node, beam_node, bone_node, surface_node)
         nodes = (role(owner) for role in roles)
         return cls(owner, tuple(node for node in nodes if node is not None))
 

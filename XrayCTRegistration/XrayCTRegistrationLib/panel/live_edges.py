@@ -186,7 +186,7 @@ class LiveEdges:
         return new
 
     def _parts(self, pose: Pose) -> list[_Part]:
-        """What is drawn: the CT in one piece, or what is left of it and its bones, as they stand when it is at a pose."""
+        """What is drawn when the CT is at a pose: the CT in one piece, or what is left of it and its bones."""
         preview, selection = self._bones.preview(), self._selection
         if preview is None or selection.pose is None:
             return [_Part(self._preparation.preview_ct().projector, None, pose, GREEN)]
