@@ -19,7 +19,7 @@ _WITH_CT = tuple(np.eye(4).ravel().tolist())
 
 @dataclass(frozen=True)
 class Standing:
-    """The pose of the CT, the geometry of each X-ray and where each bone stands in the CT, by the IDs of their nodes."""
+    """The CT's pose, the geometry of each X-ray and where each bone stands in the CT, by the IDs of their nodes."""
 
     pose: Pose
     geometries: tuple[tuple[str, KeptGeometry], ...] = ()

@@ -42,7 +42,7 @@ class Session:
         bones: ChosenBones | None = None,
         bone_nodes: Sequence[Any] = (),
     ) -> None:
-        """bones: what is registered beside the CT, in single images only. bone_nodes: the transforms that carry them."""
+        """bones: what is registered beside the CT, in single images. bone_nodes: the transforms that carry them."""
         self.pose_node = pose_node
         self.start = self.pose = self._shown = start
         self.settings = settings
