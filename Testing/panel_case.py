@@ -89,7 +89,8 @@ def add_bones_case(host: Any, views: int = 2) -> PanelCase:
     from XrayCTRegistrationLib.mrml.segments import add_segmentation_node
 
     case, motion = add_case(host, views, bent=True), Pose(_motion())
-    node = add_segmentation_node(host.scene, "Vertebrae", [one for one in _segments() if one.name in SEGMENTS])
+    segments = [one for one in _segments() if one.name in SEGMENTS]
+    node = add_segmentation_node(host.scene, "Vertebrae", segments, case.ct_node)
     return replace(case, segmentation_node=node, bone_pose=case.true_pose @ motion)
 
 

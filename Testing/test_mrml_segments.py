@@ -203,7 +203,9 @@ def test_a_segmentation_lies_in_the_ct_wherever_both_were_moved_to(scene, ct, ab
     room = transform_node(scene, "room", rigid((0.4, -0.2, 1.1), (8, -30, 5)))
     pose_node = transform_node(scene, "pose", rigid((-0.5, 0.2, 0.1), (30, 20, -10)), room)
     ct.SetAndObserveTransformNodeID(pose_node.GetID())
-    to_own = np.linalg.inv(own) if above in ("a transform below the pose", "the room, and so is the pose") else np.eye(4)
+    to_own = (
+        np.linalg.inv(own) if above in ("a transform below the pose", "the room, and so is the pose") else np.eye(4)
+    )
     node = add_segmentation_node(scene, "Segmentation", masks(RAS_FROM_LPS @ to_own @ oblique_ijk_to_ras()))
     if above == "the pose":
         node.SetAndObserveTransformNodeID(pose_node.GetID())

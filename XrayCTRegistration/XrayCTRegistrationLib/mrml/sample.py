@@ -86,7 +86,7 @@ def bones_steps(scene: Any) -> Generator[float, None, Sample]:
     bent = _bent(ct, moving, [motions[segment.name] for segment in moving])
     yield 0.4
     sample = yield from _two_views(scene, bent, ct, _unchanged)
-    node = add_segmentation_node(scene, "Vertebrae", segments)
+    node = add_segmentation_node(scene, "Vertebrae", segments, sample.ct_node)
     return replace(sample, segmentation_node=node, motions=motions)
 
 

@@ -69,7 +69,6 @@ def register_nodes(
             session.cancel()
             session.show()
             return None
-    session.show()
     session.show_bones()
     keep_result(pose_node, session.results[0], settings.method)
     return session.bones_result or session.results[0]

@@ -161,12 +161,14 @@ def chosen_steps(
     return ChosenBones(kept_ids, segments, tuple(others))
 
 
-def add_segmentation_node(scene: Any, name: str, segments: Sequence[Segment]) -> Any:
-    """A new segmentation node of segments in its own LPS."""
+def add_segmentation_node(scene: Any, name: str, segments: Sequence[Segment], ct_node: Any | None = None) -> Any:
+    """A new segmentation node of segments in its own LPS. ct_node: whose grid it is saved on."""
     import slicer
 
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
+    if ct_node is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
     for segment in segments:
         image = slicer.vtkOrientedImageData()
         image.ShallowCopy(vtk_image(segment.mask.array.astype(np.uint8)))

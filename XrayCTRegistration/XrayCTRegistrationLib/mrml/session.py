@@ -107,7 +107,8 @@ class Session:
         return True
 
     def show_bones(self) -> None:
-        """Let the bones stand where they were found, once they are, each with its result."""
+        """Let the bones stand where they were found, once they are, each with its result: in the CT where that is."""
+        self.show()
         for node, result in zip(self._bone_nodes, self.bones_result.bones if self.bones_result else ()):
             if node.GetScene() is not None:  # it may have been removed meanwhile
                 keep_bone(node, result)

@@ -314,8 +314,10 @@ class Selection(VTKObservationMixin):
 
     def _look_at_bones(self) -> bool:
         """Look at which bones are chosen, and let them stand in the scene; whether others are chosen than before."""
+        if self.running:
+            return False  # what runs goes on with what it copied
         changed = self.bones.look(self.parameters.parameterNode, self.ct_node, self.ct_key)
-        if self.pose is not None and not self.running:
+        if self.pose is not None:
             if self.bones.stand(self.ct_node, self.pose_node):
                 self._follow_nodes()
             self._read_bones()
