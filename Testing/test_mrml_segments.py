@@ -1,4 +1,4 @@
-"""Segmentation and label map nodes become segments in the CT's own LPS; bones stand in the scene under the CT's pose."""
+"""Segmentations and label maps become segments in the CT's own LPS; bones stand in the scene under the CT's pose."""
 
 from __future__ import annotations
 
@@ -203,9 +203,8 @@ def test_a_segmentation_lies_in_the_ct_wherever_both_were_moved_to(scene, ct, ab
     room = transform_node(scene, "room", rigid((0.4, -0.2, 1.1), (8, -30, 5)))
     pose_node = transform_node(scene, "pose", rigid((-0.5, 0.2, 0.1), (30, 20, -10)), room)
     ct.SetAndObserveTransformNodeID(pose_node.GetID())
-    to_own = (
-        np.linalg.inv(own) if above in ("a transform below the pose", "the room, and so is the pose") else np.eye(4)
-    )
+    has_own = above in ("a transform below the pose", "the room, and so is the pose")
+    to_own = np.linalg.inv(own) if has_own else np.eye(4)
     node = add_segmentation_node(scene, "Segmentation", masks(RAS_FROM_LPS @ to_own @ oblique_ijk_to_ras()))
     if above == "the pose":
         node.SetAndObserveTransformNodeID(pose_node.GetID())
@@ -301,7 +300,7 @@ def test_a_bone_goes_along_with_the_ct_and_moves_on_its_own(standing):
 
 
 def test_standings_know_bones_and_one_that_came_later_stood_with_the_ct(standing):
-    pose_node, segmentation, one, node = standing
+    pose_node, _, _, node = standing
     pose = pose_of(pose_node)
     without, unmoved = Standing.of(pose, []), Standing.of(pose, [], pose_node)
     assert without.is_as(unmoved)
