@@ -47,11 +47,13 @@ class LiveEdges:
         self._judging: Preparation | None = None  # the similarity of the pose, on its way
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
+        self._coarse: list[int] = []  # views to draw coarsely, one between two events of the window
         self._left: list[tuple[int, int]] = []  # views and parts to draw finely, one between two events of the window
         self._drawn: dict[tuple[int, int], _DrawnPart] = {}  # by view and part
-        self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
+        self._moving, self._resting, self._next = map(_single_shot, (_MOVING_MS, _RESTING_MS, _MOVING_MS))
         self._moving.connect("timeout()", self._draw_coarsely)
-        self._resting.connect("timeout()", self._draw_one_finely)
+        for timer in (self._resting, self._next):
+            timer.connect("timeout()", self._draw_one_finely)
         selection.listen(Change.INPUTS, self._take_inputs)
         selection.listen(Change.CT_PREPARED, self.follow)
         selection.listen(Change.BONES, self._forget_parts)
@@ -76,9 +78,12 @@ class LiveEdges:
             self._make_preview()
         if self._preview is not None:
             parts = range(len(self._parts(selection.pose)))
+            views = range(len(self._xray_nodes))
+            self._coarse += [index for index in views if index not in self._coarse]  # those that wait come first
             self._left = [(index, part) for index in range(len(self._xray_nodes)) for part in parts]
             if not self._moving.isActive():
                 self._moving.start()
+            self._next.stop()
             self._resting.start()
 
     def draw_running(self, pose: Pose) -> None:
@@ -121,8 +126,9 @@ class LiveEdges:
         self._left, self._drawn = [], {}
 
     def _stop(self) -> None:
-        self._moving.stop()
-        self._resting.stop()
+        for timer in (self._moving, self._resting, self._next):
+            timer.stop()
+        self._coarse, self._left = [], []
         self._drop_judging()
 
     def _drop_judging(self) -> None:
@@ -139,13 +145,14 @@ class LiveEdges:
         self._say("")
 
     def _draw_coarsely(self) -> None:
-        """Draw all views now, fast, and say soon how similar they are."""
+        """Draw a view now, fast, the others next, and then say soon how similar they are."""
         pose = self._selection.pose
-        if self._preview is None or pose is None:
+        if self._preview is None or pose is None or not self._coarse:
             return
         longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
-        for index in range(len(self._xray_nodes)):
-            self._draw(index, pose, longest_px)
+        self._draw(self._coarse.pop(0), pose, longest_px)
+        if self._coarse:
+            self._moving.start()
         self._drop_judging()
         self._judging = Preparation(self._preview.similarity_steps(pose), self._say_similarity)
         self._ticker.run(self._judging)
@@ -167,7 +174,7 @@ class LiveEdges:
                 index, part = self._left.pop(0)
                 drawn = self._draw(index, pose, _RESTING_PX, part)
             if self._left:
-                self._resting.start()
+                self._next.start()
 
     def _draw(self, index: int, pose: Pose, longest_px: int, only: int | None = None) -> bool:
         """Draw a view: all parts, or one of them beside the others as they were drawn; whether anything was new."""
