@@ -18,6 +18,7 @@ FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WINDOWS_PX = {"window.png": (1900, 1150)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1480, 1184), (1900, 620)  # of windows that a view is taken from
 BONES_WINDOW_PX, BONES_COLOURS = (1500, 1000), 64
+BONES_WINDOW_PX = (1400, 900)
 PANEL_HEIGHT_PX = 1355
 
 
@@ -73,9 +74,9 @@ def take_bones(host: Any) -> None:
     host.wait(lambda: host.ui.registerButton.text == "Register", 240)
     host.idle(1.0)  # until the edges are fine
     fold(host, geometry=True, pose=True)
-    host.ui.imagesCollapsibleButton.collapsed = False
+    host.ui.imagesCollapsibleButton.collapsed = True
     show_views(host, BONES_WINDOW_PX, zoom=1.3)
-    save(host.open_window().grab(), "bones.png", BONES_COLOURS)
+    save(host.open_window().grab(), "bones.png")
 
 
 def fold(host: Any, geometry: bool, pose: bool) -> None:
@@ -105,15 +106,15 @@ def bring_nearer(host: Any, zoom: float) -> None:
 def in_colours(path: Path, count: int = 96) -> None:
     """Write a PNG anew with a palette of its own."""
     picture = Image.open(path).convert("RGB")
-    picture.quantize(count, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(count, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def save(pixmap: Any, name: str, count: int = 96) -> None:
-    """Write a picture in a few colours, which nobody sees and takes a quarter of the space."""
+def save(pixmap: Any, name: str) -> None:
+    """Write a picture in 96 colours, which nobody sees and takes a quarter of the space."""
     path = FOLDER / name
     if not pixmap.save(str(path)):
         sys.exit(f"{path} cannot be written.")
-    in_colours(path, count)
+    in_colours(path)
     print(f"{path.relative_to(REPOSITORY)}: {pixmap.width()} x {pixmap.height()}")
 
 
