@@ -1,6 +1,6 @@
 """Pictures of the panel and its views, of the sample before and after registration: `make screenshots`.
 
-Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png, bones.png.
+Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png, bones-panel.png.
 """
 
 from __future__ import annotations
@@ -74,9 +74,10 @@ def take_bones(host: Any) -> None:
     host.wait(lambda: host.ui.registerButton.text == "Register", 240)
     host.idle(1.0)  # until the edges are fine
     fold(host, geometry=True, pose=True)
-    host.ui.imagesCollapsibleButton.collapsed = True
     show_views(host, BONES_WINDOW_PX, zoom=1.3)
-    save(host.open_window().grab(), "bones.png")
+    host.ui.imagesCollapsibleButton.collapsed = True
+    host.idle(0.3)
+    save(host.open_window().grab(), "bones-panel.png")
 
 
 def fold(host: Any, geometry: bool, pose: bool) -> None:
