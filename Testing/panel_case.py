@@ -94,6 +94,24 @@ def add_bones_case(host: Any, views: int = 2) -> PanelCase:
     return replace(case, segmentation_node=node, bone_pose=case.true_pose @ motion)
 
 
+def segment_id(case: PanelCase, name: str) -> str:
+    """The id of a segment of the case's segmentation."""
+    return case.segmentation_node.GetSegmentation().GetSegmentIdBySegmentName(name)
+
+
+def bone_transforms(host: Any) -> dict[str, Any]:
+    """The transforms of bones in the scene, by name."""
+    from XrayCTRegistrationLib.mrml.bone_transforms import bone_nodes
+
+    return {node.GetName(): node for node in bone_nodes(host.ui.poseSelector.currentNode())}
+
+
+def bone_rows(host: Any) -> list[list[str]]:
+    """The rows of the table of bones in the result section: name, similarity, moved."""
+    table = host.ui.boneResultsTable
+    return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
+
+
 def choose_xrays(host: Any, *nodes: Any) -> None:
     """Choose these X-rays in the panel and no others, as by hand."""
     while host.ui.xrayTable.rowCount:

@@ -10,6 +10,7 @@ from XrayCTRegistrationLib.edge_lines import EdgeLines, edge_lines
 from XrayCTRegistrationLib.geometry import Pose, common_isocenter, view_from_carm
 from XrayCTRegistrationLib.overlay import edge_view
 from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.volume import Volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
@@ -17,7 +18,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 from XrayCTRegistrationLib.mrml.display import show_as_registered  # noqa: E402
 from XrayCTRegistrationLib.mrml.frames import ijk_to_ras  # noqa: E402
 from XrayCTRegistrationLib.mrml.inputs import inputs_of  # noqa: E402
-from XrayCTRegistrationLib.mrml.models import beam_node, bone_node, show_beam, show_bone  # noqa: E402
+from XrayCTRegistrationLib.mrml.models import beam_node, bone_node, bone_surface_steps, show_beam, show_bone  # noqa: E402
 from XrayCTRegistrationLib.mrml.overlay import (  # noqa: E402
     Drawn,
     clear_edges,
@@ -112,7 +113,7 @@ def test_the_bone_surface_stands_where_the_bone_is_and_moves_with_the_ct(scene):
     array[10:18, 12:22, 8:20] = 800  # a block of bone
     ct = add_ct_node(scene, "CT", Volume(array, matrix))
     ct.SetAndObserveTransformNodeID(transform_node(scene, "pose", np.eye(4)).GetID())
-    surface = show_bone(ct, Volume(array, matrix))
+    surface = show_bone(ct, finished(bone_surface_steps(Volume(array, matrix))))
     assert bone_node(ct) is surface
     assert surface.GetTransformNodeID() == ct.GetTransformNodeID()
     points = np.array([surface.GetPolyData().GetPoint(k) for k in range(surface.GetPolyData().GetNumberOfPoints())])
@@ -196,7 +197,6 @@ def test_the_camera_looks_at_the_isocentre_from_the_side_of_the_sources(scene, a
 
 def test_a_preview_is_most_similar_at_the_true_pose_and_says_when_the_ct_is_out_of_view(scene):
     from XrayCTRegistrationLib.mrml.sample import sample_steps
-    from XrayCTRegistrationLib.state import finished
 
     sample = finished(sample_steps(scene))
     inputs = inputs_of(sample.ct_node, sample.xray_nodes)

@@ -26,7 +26,7 @@ from XrayCTRegistrationLib.mrml.bone_transforms import (  # noqa: E402
 )
 from XrayCTRegistrationLib.mrml.frames import RAS_FROM_LPS, vtk_matrix  # noqa: E402
 from XrayCTRegistrationLib.mrml.history import Standing  # noqa: E402
-from XrayCTRegistrationLib.mrml.models import mask_surface, surface_node  # noqa: E402
+from XrayCTRegistrationLib.mrml.models import mask_surface_steps, surface_node  # noqa: E402
 from XrayCTRegistrationLib.mrml.poses import pose_of, set_pose  # noqa: E402
 from XrayCTRegistrationLib.mrml.segments import (  # noqa: E402
     LABELS,
@@ -262,7 +262,7 @@ def standing(scene, ct):
     segmentation = add_segmentation_node(scene, "Segmentation", masks(RAS_FROM_LPS @ oblique_ijk_to_ras()))
     one = listed(segmentation)[0]
     segment = one.taken(np.eye(4))
-    node = show_bone_of(pose_node, segmentation, one.id, segment, mask_surface(segment.mask))
+    node = show_bone_of(pose_node, segmentation, one.id, segment, finished(mask_surface_steps(segment.mask)))
     return pose_node, segmentation, one, node
 
 
@@ -319,7 +319,7 @@ def test_a_bone_that_is_renamed_keeps_its_transform_and_place(standing):
     pose_node, segmentation, one, node = standing
     set_pose(node, pose_of(pose_node).moved(np.array([0, 0, 0, 2.0, 0, 0]), np.zeros(3)))
     there, mask = in_ct(node), one.taken(np.eye(4)).mask
-    again = show_bone_of(pose_node, segmentation, one.id, Segment("L4", mask), mask_surface(mask))
+    again = show_bone_of(pose_node, segmentation, one.id, Segment("L4", mask), finished(mask_surface_steps(mask)))
     assert again is node
     assert (node.GetName(), in_ct(node)) == ("L4", there)
 

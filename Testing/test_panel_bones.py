@@ -10,9 +10,11 @@ from panel_case import (
     PIXEL_MM,
     REFINE,
     SEGMENTS,
-    SLOW,
+    bone_rows,
+    bone_transforms,
     check,
     choose_bones,
+    segment_id,
     xrays,
 )
 
@@ -29,24 +31,12 @@ def register(host):
     host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
 
 
-def transforms(host):
-    """The transforms of bones in the scene, by name."""
-    from XrayCTRegistrationLib.mrml.bone_transforms import bone_nodes
-
-    return {node.GetName(): node for node in bone_nodes(host.ui.poseSelector.currentNode())}
-
-
 def matrix(node):
     return slicer.util.arrayFromTransformMatrix(node)
 
 
 def world(node):
     return slicer.util.arrayFromTransformMatrix(node, toWorld=True)
-
-
-def rows(host):
-    table = host.ui.boneResultsTable
-    return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
 
 
 def error_mm(pose, true, center):
@@ -59,7 +49,7 @@ def test_checked_bones_stand_under_the_pose_in_their_colours_and_the_segmentatio
 
     case = choose_bones(host, "L2", MOVED_BONE)
     pose_node = host.ui.poseSelector.currentNode()
-    nodes = transforms(host)
+    nodes = bone_transforms(host)
     assert set(nodes) == {"L2", MOVED_BONE}
     segmentation = case.segmentation_node.GetSegmentation()
     for name, node in nodes.items():
@@ -83,9 +73,9 @@ def test_bones_that_are_chosen_no_more_leave_nothing_unless_they_have_moved(host
     choose_bones(host, "L2", "L4")
     host.ui.movesComboBox.currentIndex = 2
     host.ui.shiftLeftSlider.value = 4
-    moved = transforms(host)["L4"]
+    moved = bone_transforms(host)["L4"]
     check(host, MOVED_BONE)
-    assert set(transforms(host)) == {"L4", MOVED_BONE}
+    assert set(bone_transforms(host)) == {"L4", MOVED_BONE}
     assert not surface_node(moved).GetDisplayNode().GetVisibility()
     check(host, "L4")
     assert surface_node(moved).GetDisplayNode().GetVisibility()
@@ -98,8 +88,8 @@ def test_bones_that_are_chosen_no_more_leave_nothing_unless_they_have_moved(host
 def test_none_checked_is_the_whole_ct_as_ever(host):
     choose_bones(host, at_true_pose=True)
     register(host)
-    assert transforms(host) == {}
-    assert rows(host) == []
+    assert bone_transforms(host) == {}
+    assert bone_rows(host) == []
     assert not host.ui.boneResultsTable.isVisibleTo(host.module.widgetRepresentation())
     assert not host.ui.movesComboBox.isVisibleTo(host.module.widgetRepresentation())
 
@@ -109,12 +99,12 @@ def test_a_bone_that_moved_is_found_and_undo_and_redo_take_all_along(host):
 
     case = choose_bones(host, *SEGMENTS)
     register(host)
-    pose_node, nodes = host.ui.poseSelector.currentNode(), transforms(host)
+    pose_node, nodes = host.ui.poseSelector.currentNode(), bone_transforms(host)
     center = {bone.name: bone.center for bone in selection(host).bones.standing}[MOVED_BONE]
     whole, alone = (error_mm(pose_of(node), case.bone_pose, center) for node in (pose_node, nodes[MOVED_BONE]))
     assert whole > 2 * PIXEL_MM  # one pose for all is wrong
     assert alone < PIXEL_MM  # of voxels of 3 mm
-    found = {name: (similarity, moved) for name, similarity, moved in rows(host)}
+    found = {name: (similarity, moved) for name, similarity, moved in bone_rows(host)}
     assert set(found) == set(SEGMENTS)
     assert float(found[MOVED_BONE][0]) > 0.2
     assert "mm" in found[MOVED_BONE][1]
@@ -180,7 +170,7 @@ def lines_by_color(xray_node):
 
 def test_sliders_and_handles_move_the_bone_that_is_chosen(host):
     choose_bones(host, "L2", "L4")
-    pose_node, nodes = host.ui.poseSelector.currentNode(), transforms(host)
+    pose_node, nodes = host.ui.poseSelector.currentNode(), bone_transforms(host)
     before = {node.GetName(): world(node) for node in (pose_node, *nodes.values())}
     host.ui.movesComboBox.currentIndex = 1
     ui = host.ui
@@ -214,9 +204,9 @@ def test_a_bone_that_comes_to_rest_can_be_gone_back_to(host):
     host.ui.shiftLeftSlider.value = 5
     host.idle(1.0)
     host.press(host.ui.undoButton)
-    np.testing.assert_allclose(matrix(transforms(host)["L2"]), np.eye(4), atol=1e-9)
+    np.testing.assert_allclose(matrix(bone_transforms(host)["L2"]), np.eye(4), atol=1e-9)
     host.press(host.ui.redoButton)
-    assert np.linalg.norm(matrix(transforms(host)["L2"])[:3, 3]) == pytest.approx(5, abs=1e-6)
+    assert np.linalg.norm(matrix(bone_transforms(host)["L2"])[:3, 3]) == pytest.approx(5, abs=1e-6)
 
 
 def test_a_saved_scene_brings_bones_back_whole_under_the_room_they_stand_in(host, tmp_path):
@@ -231,8 +221,8 @@ def test_a_saved_scene_brings_bones_back_whole_under_the_room_they_stand_in(host
     set_pose(pose_node, case.true_pose)
     register(host)
     host.idle(1.0)
-    before = {name: world(node) for name, node in transforms(host).items()}
-    shown, lines = rows(host), lines_by_color(case.xray_nodes[0])
+    before = {name: world(node) for name, node in bone_transforms(host).items()}
+    shown, lines = bone_rows(host), lines_by_color(case.xray_nodes[0])
     assert set(lines) == {0, 1, 2}
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     host.scene.Clear(0)
@@ -240,13 +230,13 @@ def test_a_saved_scene_brings_bones_back_whole_under_the_room_they_stand_in(host
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     host.wait(lambda: host.ui.registerButton.enabled, LONGEST_S)
     host.idle(1.0)
-    nodes = transforms(host)
+    nodes = bone_transforms(host)
     assert set(nodes) == {"L2", MOVED_BONE}
     for name, node in nodes.items():
         np.testing.assert_allclose(world(node), before[name], atol=1e-5)
         assert node.GetParentTransformNode().GetParentTransformNode().GetName() == "room"
         assert surface_node(node).GetParentTransformNode() is node
-    assert rows(host) == shown
+    assert bone_rows(host) == shown
     assert [bone.name for bone in selection(host).bones.standing] == ["L2", MOVED_BONE]
     again = lines_by_color(xrays(host)[0])
     for color, middles in lines.items():
@@ -264,10 +254,10 @@ def test_a_bone_outside_the_xray_stays_with_the_ct_and_says_so(host):
     leave_out_below(host, case, center)
     set_pose(host.ui.poseSelector.currentNode(), case.true_pose)
     register(host)
-    found = {name: (similarity, moved) for name, similarity, moved in rows(host)}
+    found = {name: (similarity, moved) for name, similarity, moved in bone_rows(host)}
     assert found["L4"] == ("", "not in the X-ray: stays with the CT")
     assert found["L2"][0]
-    np.testing.assert_allclose(matrix(transforms(host)["L4"]), np.eye(4), atol=1e-9)
+    np.testing.assert_allclose(matrix(bone_transforms(host)["L4"]), np.eye(4), atol=1e-9)
 
 
 def leave_out_below(host, case, center):
@@ -285,93 +275,6 @@ def leave_out_below(host, case, center):
     host.ui.maskSelector.setCurrentNode(label)
 
 
-def segment_id(case, name):
-    return case.segmentation_node.GetSegmentation().GetSegmentIdBySegmentName(name)
-
-
-def started(host, *names):
-    case = choose_bones(host, *names, at_true_pose=False)
-    host.ui.methodComboBox.currentText = SLOW
-    host.press(host.ui.registerButton)
-    host.idle(0.2)
-    return case
-
-
-@pytest.mark.parametrize("what", ["segment", "segmentation"])
-def test_a_segment_that_is_removed_while_registering_ends_it_with_the_reason(host, what):
-    case = started(host, "L2", "L4")
-    if what == "segment":
-        case.segmentation_node.GetSegmentation().RemoveSegment(segment_id(case, "L4"))
-    else:
-        host.scene.RemoveNode(case.segmentation_node)
-    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
-    name = "L4" if what == "segment" else "Vertebrae"
-    said = f"{name} was removed: the registration has ended."
-    host.wait(lambda: host.ui.stageLabel.text == said, LONGEST_S)
-    host.wait(lambda: host.ui.registerButton.enabled, LONGEST_S)  # with what is left
-    assert [bone.name for bone in selection(host).bones.standing] == (["L2"] if what == "segment" else [])
-
-
-def test_a_segment_that_is_renamed_while_registering_is_registered_as_it_was(host):
-    case = choose_bones(host, "L2")
-    host.ui.methodComboBox.currentText = REFINE
-    host.press(host.ui.registerButton)
-    host.idle(0.1)
-    assert host.ui.registerButton.text == "Cancel"
-    case.segmentation_node.GetSegmentation().GetSegment(segment_id(case, "L2")).SetName("lumbar two")
-    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
-    host.wait(lambda: host.ui.registerButton.enabled, LONGEST_S)
-    assert "edited meanwhile" in host.ui.stageLabel.text
-    assert list(transforms(host)) == ["lumbar two"]
-    assert rows(host)[0][0] == "lumbar two"
-
-
-def test_a_bones_transform_that_is_removed_while_registering_loses_nothing_else(host):
-    choose_bones(host, "L2", "L4")
-    host.ui.methodComboBox.currentText = REFINE
-    host.press(host.ui.registerButton)
-    host.idle(0.1)
-    host.scene.RemoveNode(transforms(host)["L4"])
-    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
-    host.wait(lambda: host.ui.registerButton.enabled, LONGEST_S)
-    assert [row[0] for row in rows(host)] == ["L2"]
-    assert not host.messages.shown
-
-
-def test_cancelling_leaves_bones_where_they_stood_in_the_ct(host):
-    started(host, "L2")
-    host.press(host.ui.registerButton)
-    np.testing.assert_allclose(matrix(transforms(host)["L2"]), np.eye(4), atol=1e-9)
-    assert rows(host) == []
-
-
-def test_an_empty_segment_is_refused_by_name_and_the_others_can_go_on(host):
-    case = choose_bones(host)
-    node = case.segmentation_node
-    slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, segment_id(case, "L2"))[:] = 0
-    node.GetSegmentation().GetSegment(segment_id(case, "L2")).GetRepresentation("Binary labelmap").Modified()
-    node.GetSegmentation().GetSegment(segment_id(case, "L2")).Modified()
-    host.wait(lambda: host.ui.stageLabel.text == "", LONGEST_S)
-    check(host, "L2", "L4")
-    assert "L2: the segment is empty" in host.ui.bonesMessageLabel.text
-    assert not host.ui.registerButton.enabled
-    assert "L2" in host.ui.registerButton.toolTip
-    check(host, "L4")
-    assert host.ui.registerButton.enabled
-
-
-def test_the_segmentation_of_another_ct_is_refused(host):
-    from mrml_nodes import transform_node
-
-    case = choose_bones(host)
-    far = np.eye(4)
-    far[:3, 3] = 400.0
-    case.segmentation_node.SetAndObserveTransformNodeID(transform_node(host.scene, "far", far).GetID())
-    check(host, "L4")
-    assert "L4: 100% of the segment lie outside the CT" in host.ui.bonesMessageLabel.text
-    assert not host.ui.registerButton.enabled
-
-
 def test_a_label_map_is_offered_and_its_bones_named(host):
     from XrayCTRegistrationLib.mrml.frames import ijk_to_ras, vtk_matrix
     from XrayCTRegistrationLib.mrml.volumes import voxels, vtk_image
@@ -384,7 +287,7 @@ def test_a_label_map_is_offered_and_its_bones_named(host):
     host.ui.segmentationSelector.setCurrentNode(node)
     host.wait(lambda: host.ui.segmentsListWidget.count == 1)
     check(host, "L4")
-    assert list(transforms(host)) == ["L4"]
+    assert list(bone_transforms(host)) == ["L4"]
 
 
 def test_names_of_any_script_are_names_of_transforms(host):
@@ -394,31 +297,8 @@ def test_names_of_any_script_are_names_of_transforms(host):
     widget = host.ui.segmentsListWidget
     host.wait(lambda: widget.count and widget.item(2).text() == name)
     check(host, name)
-    assert list(transforms(host)) == [name]
+    assert list(bone_transforms(host)) == [name]
     assert host.ui.movesComboBox.itemText(1) == name
-
-
-def test_more_than_sixty_bones_are_told_how_long_they_take(host):
-    from XrayCTRegistrationLib.bones.segments import Segment
-    from XrayCTRegistrationLib.mrml.segments import add_segmentation_node
-    from XrayCTRegistrationLib.volume import Volume
-
-    choose_bones(host)
-    cube = Volume(np.ones((4, 4, 4), bool), np.diag([5.0, 5.0, 5.0, 1.0]))
-    node = add_segmentation_node(host.scene, "many", [Segment(f"bone {n}", cube) for n in range(61)])
-    host.ui.segmentationSelector.setCurrentNode(node)
-    host.wait(lambda: host.ui.segmentsListWidget.count == 61)
-    selection(host).choose_segments(node, [one.id for one in selection(host).bones.listed])
-    assert "61 bones are registered, each on its own: this takes about 2 minutes" in host.ui.bonesMessageLabel.text
-
-
-def test_a_run_of_frames_says_that_it_takes_no_bones(host):
-    choose_bones(host, "L2")
-    from XrayCTRegistrationLib.errors import InputError
-    from XrayCTRegistrationLib.panel.choices import Method
-
-    with pytest.raises(InputError, match="single images"):
-        host.panel.panel.runner._bones_for(Method.GRADIENT, frames=True)
 
 
 def test_a_script_registers_bones_by_name_or_id(host):

@@ -110,7 +110,7 @@ def standing_bone(node: Any) -> StandingBone:
 def show_bone_of(pose_node: Any, segmentation_node: Any, segment_id: str, segment: Segment, surface: Any) -> Any:
     """The transform of a segment's bone, made where it is missing, with the segment's name, colour and surface.
 
-    segment: in the CT's own LPS. surface: of `models.mask_surface`. A bone that has moved stays where it is.
+    segment: in the CT's own LPS. surface: of `models.mask_surface_steps`. A bone that has moved stays where it is.
     """
     node = bone_node_of(pose_node, segmentation_node, segment_id)
     if node is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,10 @@ def show_beam(xray_node: Any, view: XrayView) -> Any:
     return node
 
 
-def show_bone(ct_node: Any, ct: Volume) -> Any:
-    """Draw the surface of a CT's bone, moving with the CT; returns the model's node.
-
-    ct: Hounsfield units in the CT's own LPS.
-    """
+def show_bone(ct_node: Any, surface: Any) -> Any:
+    """Draw the surface of a CT's bone, of `bone_surface_steps`, moving with the CT; returns the model's node."""
     node = _model(ct_node, _BONE, f"{ct_node.GetName()} bone", _BONE_COLOR)
-    node.SetAndObservePolyData(_bone_surface(ct))
+    node.SetAndObservePolyData(surface)
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     return node
 
@@ -68,10 +66,21 @@ def surface_node(transform_node: Any) -> Any | None:
     return transform_node.GetNodeReference(_SURFACE)
 
 
-def mask_surface(mask: Volume) -> Any:
-    """The surface of a mask in the CT's own LPS, as vtkPolyData in its RAS."""
+def bone_surface_steps(ct: Volume) -> Generator[None, None, Any]:
+    """The surface between bone and the rest of a CT, coarse, with pauses: vtkPolyData in the CT's own RAS.
+
+    ct: Hounsfield units in the CT's own LPS.
+    """
+    body = prepared(ct)
+    coarse = body.downsampled(body.factors_to(_BONE_VOXEL_MM))
+    yield
+    return (yield from _surface_steps(coarse.array, coarse.ijk_to_world, BONE_HU, -1000.0))
+
+
+def mask_surface_steps(mask: Volume) -> Generator[None, None, Any]:
+    """The surface of a mask in the CT's own LPS, with pauses: vtkPolyData in its RAS."""
     coarse = mask.downsampled(mask.factors_to(_SINGLE_BONE_VOXEL_MM))
-    return _surface(coarse.array, coarse.ijk_to_world, 0.5, 0.0)
+    return (yield from _surface_steps(coarse.array, coarse.ijk_to_world, 0.5, 0.0))
 
 
 def _model(owner: Any, role: str, name: str, color: tuple[float, float, float]) -> Any:
@@ -113,14 +122,9 @@ def _beam(view: XrayView) -> Any:
     return together.GetOutput()
 
 
-def _bone_surface(ct: Volume) -> Any:
-    """The surface between bone and the rest of a coarsened CT, in the CT's own RAS."""
-    body = prepared(ct)
-    coarse = body.downsampled(body.factors_to(_BONE_VOXEL_MM))
-    return _surface(coarse.array, coarse.ijk_to_world, BONE_HU, -1000.0)
-
-
-def _surface(array: np.ndarray, ijk_to_lps: np.ndarray, value: float, outside: float) -> Any:
+def _surface_steps(
+    array: np.ndarray, ijk_to_lps: np.ndarray, value: float, outside: float
+) -> Generator[None, None, Any]:
     """Where an image (slices, rows, columns) has a value, smoothed, in RAS; outside: what surrounds it."""
     import vtk
 
@@ -133,9 +137,13 @@ def _surface(array: np.ndarray, ijk_to_lps: np.ndarray, value: float, outside: f
     placed = vtk.vtkTransformPolyDataFilter()
     placed.SetInputConnection(surface.GetOutputPort())
     placed.SetTransform(to_ras)
+    placed.Update()
+    yield
     smooth = vtk.vtkWindowedSincPolyDataFilter()
     smooth.SetInputConnection(placed.GetOutputPort())
     smooth.SetNumberOfIterations(8)
+    smooth.Update()
+    yield
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(smooth.GetOutputPort())
     normals.SplittingOff()

@@ -15,7 +15,7 @@ from ..search.global_search import SearchRange
 from ..state import RegistrationState, finished
 from .bone_transforms import show_bone_of
 from .inputs import Inputs, inputs_of
-from .models import mask_surface
+from .models import mask_surface_steps
 from .poses import centered_pose, check_moves_only_the_ct, keep_initial_pose, pose_node_for, pose_of
 from .results import keep_result
 from .segments import ChosenBones, ListedSegment, chosen_steps, follow_ct, listing_steps, segmentation_to_ct
@@ -61,7 +61,7 @@ def register_nodes(
         bones = _bones_of(segmentation_node, segments, ct_node, inputs)
         follow_ct(segmentation_node, ct_node)
         for segment_id, segment in zip(bones.ids, bones.segments):
-            surface = mask_surface(segment.mask)
+            surface = finished(mask_surface_steps(segment.mask))
             bone_nodes.append(show_bone_of(pose_node, segmentation_node, segment_id, segment, surface))
     session = Session(inputs, pose_node, start, settings, None, bones, bone_nodes)
     while session.advance(0.0):

@@ -31,12 +31,13 @@ _SAME_DECIMALS = 6  # of the matrix to the CT, which is computed anew wherever b
 
 @dataclass(frozen=True, eq=False)
 class PreparedBones:
-    """The chosen bones made ready: to be registered, and to be shown. surfaces: one per bone, in the CT's own RAS.
-    preview: None where packages are missing."""
+    """The chosen bones made ready: to be registered, and to be shown. surfaces: one per bone, and rest_surface of
+    the CT's other bone, in the CT's own RAS. preview: None where packages are missing."""
 
     chosen: ChosenBones
     parts: ShownParts
     surfaces: tuple[Any, ...]
+    rest_surface: Any
     preview: PreviewBones | None
 
 

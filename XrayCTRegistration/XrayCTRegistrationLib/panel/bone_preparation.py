@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ..bones.shown import shown_parts_steps
 from ..errors import InputError
-from ..mrml.models import mask_surface
+from ..mrml.models import bone_surface_steps, mask_surface_steps
 from ..mrml.segments import chosen_steps, listing_steps
 from ..state import finished
 from ..volume import Volume
@@ -106,14 +106,16 @@ def _prepared_steps(bones: BoneChoice, ct: Volume) -> Generator[float, None, Pre
     parts = yield from _meanwhile(0.3, shown_parts_steps(ct, chosen.segments))
     surfaces = []
     for segment in chosen.segments:
-        surfaces.append(mask_surface(segment.mask))
-        yield 0.5 + 0.2 * len(surfaces) / len(chosen.segments)
+        progress = 0.5 + 0.1 * len(surfaces) / len(chosen.segments)
+        surfaces.append((yield from _meanwhile(progress, mask_surface_steps(segment.mask))))
+        yield progress
+    rest_surface = yield from _meanwhile(0.6, bone_surface_steps(parts.rest))
     preview = None
     if dependencies.are_installed():
         from ..preview import preview_bones_steps
 
         preview = yield from _meanwhile(0.7, preview_bones_steps(parts))
-    return PreparedBones(chosen, parts, tuple(surfaces), preview)
+    return PreparedBones(chosen, parts, tuple(surfaces), rest_surface, preview)
 
 
 def _meanwhile(progress: float, steps: Generator[object, None, Any]) -> Generator[float, None, Any]:

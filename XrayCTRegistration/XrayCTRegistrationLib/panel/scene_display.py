@@ -11,11 +11,11 @@ import slicer
 from ..mrml.display import show_as_registered
 from ..mrml.frames import lps_points
 from ..mrml.landmarks import follow_ct
-from ..mrml.models import bone_node, show_beam, show_bone, show_model, surface_node
+from ..mrml.models import bone_node, bone_surface_steps, show_beam, show_bone, show_model, surface_node
 from ..mrml.shown import Shown
 from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
-from ..volume import Volume
+from ..state import finished
 from .ct_preparation import CtPreparation
 from .selection import Change, Selection
 
@@ -30,7 +30,7 @@ class SceneDisplay:
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
         self._handles_shown = self._stored_pixels = False
-        self._bone_of: Volume | None = None  # what the CT's bone in 3D was made of
+        self._bone_of: Any = None  # what the CT's bone in 3D was made of
         self._laid_out = qt.QTimer()  # views get their size only when the layout has changed
         self._laid_out.setSingleShot(True)
         self._laid_out.setInterval(_UNTIL_LAID_OUT_MS)
@@ -108,10 +108,11 @@ class SceneDisplay:
         """Show the CT's bone in the 3D view, and the chosen bones, which are not in it then; or hide them."""
         selection, prepared = self._selection, self._selection.bones.prepared
         node, shown = bone_node(selection.ct_node), selection.parameters.showBone
-        volume = prepared.parts.rest if prepared is not None else self._preparation.volume
+        source = prepared.rest_surface if prepared is not None else self._preparation.volume
         waiting = prepared is None and bool(selection.bones.ids)  # it would be made twice
-        if shown and volume is not None and not waiting and (node is None or self._is_of_others(volume)):
-            node, self._bone_of = show_bone(selection.ct_node, volume), volume
+        if shown and source is not None and not waiting and (node is None or self._is_of_others(source)):
+            surface = source if prepared is not None else finished(bone_surface_steps(source))
+            node, self._bone_of = show_bone(selection.ct_node, surface), source
         if node is not None:
             node.SetAndObserveTransformNodeID(selection.ct_node.GetTransformNodeID())
             show_model(node, shown)
@@ -119,11 +120,11 @@ class SceneDisplay:
             if surface_node(bone.node) is not None:
                 show_model(surface_node(bone.node), shown)
 
-    def _is_of_others(self, volume: Volume) -> bool:
+    def _is_of_others(self, source: Any) -> bool:
         """Whether the CT's bone in 3D was made with other bones in it. One that was read with the scene is believed."""
         if self._bone_of is None:
-            self._bone_of = volume
-        return self._bone_of is not volume
+            self._bone_of = source
+        return self._bone_of is not source
 
     def _tidy_up(self) -> None:
         """Hide beams of X-rays that are no longer chosen; remove what belonged to nodes that are gone."""
