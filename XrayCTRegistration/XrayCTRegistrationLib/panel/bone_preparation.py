@@ -15,8 +15,9 @@ from ..state import finished
 from ..volume import Volume
 from . import dependencies
 from .bone_choice import BoneChoice, PreparedBones
+from .changes import Change
 from .ct_preparation import CtPreparation
-from .selection import Change, Selection
+from .selection import Selection
 from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:

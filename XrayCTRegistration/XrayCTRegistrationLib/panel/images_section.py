@@ -18,11 +18,12 @@ from ..mrml.loading import LoadedXrays, is_xray_file, load_xrays, split_stack, s
 from ..mrml.masks import Drawn, meaning_of, set_meaning
 from ..mrml.xrays import is_single_image
 from . import dependencies
+from .changes import Change
 from .drops import Drops
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
 from .segment_list import SegmentList
-from .selection import Change, Selection
+from .selection import Selection
 from .widgets import set_node_quietly, set_quietly
 from .xray_table import XrayTable
 

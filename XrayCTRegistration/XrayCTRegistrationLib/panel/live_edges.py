@@ -16,8 +16,9 @@ from ..geometry import Pose, XrayView
 from ..mrml.overlay import GREEN, Drawn, clear_edges, show_edges
 from ..volume import Volume
 from .bone_preparation import BonePreparation
+from .changes import Change
 from .ct_preparation import CtPreparation
-from .selection import Change, Selection
+from .selection import Selection
 from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from slicer.i18n import tr as _
 
 from ..geometry import Pose
 from ..mrml.poses import PlaceOfCt, centered_pose, initial_pose, place_of, pose_at, seen_from
+from .changes import Change
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
-from .selection import Change, Selection
+from .selection import Selection
 from .widgets import LengthField, set_quietly
 
 _AT_REST_MS = 600

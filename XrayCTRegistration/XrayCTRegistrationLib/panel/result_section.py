@@ -15,10 +15,11 @@ from ..mrml.report import files_replaced, kept_report, save_report
 from ..mrml.results import KeptResult, kept_result
 from ..mrml.tables import results_table, show_table
 from . import dependencies
+from .changes import Change
 from .ct_preparation import CtPreparation
 from .messages import told_to_people
 from .result_words import confidence_word
-from .selection import Change, Selection
+from .selection import Selection
 
 _NAME, _SIMILARITY, _MOVED = range(3)
 

@@ -21,10 +21,11 @@ from ..mrml.segments import ChosenBones, has_segment, segments_key
 from ..mrml.sequences import add_pose_sequence
 from ..mrml.tables import add_result_row
 from . import dependencies
+from .changes import Change
 from .choices import Device, Method
 from .live_edges import LiveEdges
 from .pace import Pace
-from .selection import Change, Selection
+from .selection import Selection
 from .ticker import Ticker
 
 if TYPE_CHECKING:

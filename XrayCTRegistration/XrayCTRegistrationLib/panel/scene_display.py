@@ -16,8 +16,9 @@ from ..mrml.shown import Shown
 from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
 from ..state import finished
+from .changes import Change
 from .ct_preparation import CtPreparation
-from .selection import Change, Selection
+from .selection import Selection
 
 _UNTIL_LAID_OUT_MS = 100
 

@@ -9,8 +9,9 @@ from slicer.i18n import tr as _
 
 from ..bones.segments import about_many
 from ..mrml.chosen import segmentation_node
+from .changes import Change
 from .messages import show_message
-from .selection import Change, Selection
+from .selection import Selection
 from .widgets import set_node_quietly
 
 _SWATCH_PX = 12

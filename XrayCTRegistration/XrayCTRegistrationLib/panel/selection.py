@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any
 
 import slicer
@@ -24,21 +23,9 @@ from ..mrml.units import LengthUnit, length_unit, length_unit_node
 from ..mrml.xrays import is_single_image
 from ..xray import Polarity
 from .bone_choice import BoneChoice
+from .changes import Change
 from .messages import told_to_people
 from .nodes import begin_geometry, changes_of_drawing
-
-
-class Change(Enum):
-    """What listeners are told of. LOOKS is told after each of the others, too."""
-
-    INPUTS = "images, masks or geometry: what would be registered"
-    BONES = "which bones are registered each for itself, or what they are"
-    CT_PREPARED = "the CT is ready to be shown, or cannot be used"
-    BONES_PREPARED = "the chosen bones are ready to be shown"
-    POSE = "where the CT and its bones stand"
-    RUNNING = "a registration has begun or ended"
-    PROGRESS = "how far work in the background is"
-    LOOKS = "anything that the widgets of a section show"
 
 
 class Selection(VTKObservationMixin):

@@ -10,11 +10,12 @@ from slicer.i18n import tr as _
 
 from ..mrml.results import kept_result
 from ..mrml.sequences import frames_of
+from .changes import Change
 from .choices import Method
 from .messages import show_message, told_to_people
 from .result_words import one_line
 from .runner import Runner
-from .selection import Change, Selection
+from .selection import Selection
 
 _DARK_BELOW = 128  # lightness of the window's colour, of 255
 
