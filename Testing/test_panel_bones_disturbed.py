@@ -145,3 +145,14 @@ def test_a_segment_that_is_no_bone_is_told_by_name_and_the_ct_stands_where_it_wa
     assert "liver: the CT is no denser there than around it" in host.messages.shown[0].text
     assert not np.allclose(matrix(host.ui.poseSelector.currentNode()), before)
     np.testing.assert_allclose(matrix(bone_transforms(host)["liver"]), np.eye(4), atol=1e-9)
+
+
+def test_a_bones_transform_that_is_not_rigid_is_named(host):
+    choose_bones(host, "L2")
+    slicer.util.updateTransformMatrixFromArray(bone_transforms(host)["L2"], np.diag([1, 1, 1.2, 1]))
+    host.idle(0.1)
+    assert not host.ui.registerButton.enabled
+    assert host.ui.registerButton.toolTip.startswith("L2: ")
+    slicer.util.updateTransformMatrixFromArray(bone_transforms(host)["L2"], np.eye(4))
+    host.idle(0.1)
+    assert host.ui.registerButton.enabled
