@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from panel_case import (
@@ -94,7 +96,7 @@ def test_none_checked_is_the_whole_ct_as_ever(host):
     assert not host.ui.movesComboBox.isVisibleTo(host.module.widgetRepresentation())
 
 
-def test_a_bone_that_moved_is_found_and_undo_and_redo_take_all_along(host):
+def test_a_bone_that_moved_is_found_and_undo_and_redo_take_all_along(host, tmp_path):
     from XrayCTRegistrationLib.mrml.poses import pose_of
 
     case = choose_bones(host, *SEGMENTS)
@@ -111,6 +113,7 @@ def test_a_bone_that_moved_is_found_and_undo_and_redo_take_all_along(host):
     assert "confidence" not in str(found).lower()
     _assert_undone_and_redone(host, [pose_node, *nodes.values()])
     _assert_table_has_bodies(host, ["", *SEGMENTS])
+    _assert_reported(host, tmp_path)
     assert not host.messages.shown
 
 
@@ -123,6 +126,22 @@ def _assert_undone_and_redone(host, nodes):
     host.press(host.ui.redoButton)
     for node, matrix_after in zip(nodes, after, strict=True):
         np.testing.assert_allclose(world(node), matrix_after, atol=1e-9)
+
+
+def _assert_reported(host, folder):
+    """The report has the poses of bones as files, and a row for each."""
+    from XrayCTRegistrationLib.io.poses import read_pose
+    from XrayCTRegistrationLib.mrml.poses import pose_of
+
+    host.messages.files.append([str(folder)])
+    host.press(host.ui.saveReportButton)
+    poses = {f"pose-{name}.tfm": pose_of(node) for name, node in bone_transforms(host).items()}
+    assert {path.name for path in folder.iterdir()} == {"pose.tfm", "overlay.png", "report.json", *poses}
+    for name, pose in poses.items():
+        np.testing.assert_allclose(read_pose(folder / name).matrix, pose.matrix, atol=1e-5)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [row["file"] for row in report["bones"]] == list(poses)
+    assert report["segmentation"] == "Vertebrae"
 
 
 def _assert_table_has_bodies(host, bodies):

@@ -103,7 +103,7 @@ def test_bones_that_moved_come_with_the_segmentation_of_the_ct_as_it_was(host, r
     for bare, node in zip(plain, xrays, strict=True):
         difference = slicer.util.arrayFromVolume(node).astype(float) - slicer.util.arrayFromVolume(bare)
         moved = np.abs(difference[0]) > 200  # of 4000 a decade: more than the noise
-        assert 0.01 < moved.mean() < 0.1
+        assert 0.01 < moved.mean() < 0.25
     assert not host.messages.shown
 
 

@@ -19,6 +19,7 @@ from ..xray import Radiograph
 from .bone_transforms import keep_bone
 from .inputs import Inputs
 from .poses import set_pose
+from .report import RegisteredBones
 from .segments import ChosenBones
 
 _Results = tuple[RegistrationResult, ...]
@@ -112,6 +113,10 @@ class Session:
         for node, result in zip(self._bone_nodes, self.bones_result.bones if self.bones_result else ()):
             if node.GetScene() is not None:  # it may have been removed meanwhile
                 keep_bone(node, result)
+
+    def registered_bones(self, segmentation: str) -> RegisteredBones:
+        """What there is to report of the bones, once they are found. segmentation: the name of its node."""
+        return RegisteredBones(self.bones_result, self._bones.segments, segmentation)
 
     def _with_bones(self, inputs: Inputs, bones: ChosenBones) -> Generator[FrameState, None, _Results]:
         """The CT in one piece, then its bones."""

@@ -123,7 +123,7 @@ class ResultSection:
 
     def _save_report(self, folder: str) -> None:
         """Write the report, where a person agrees to what it replaces."""
-        replaced = files_replaced(folder)
+        replaced = files_replaced(folder, self._selection.pose_node)
         question = _("{folder} has {names} already. Replace them?").format(folder=folder, names=", ".join(replaced))
         if replaced and not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("X-ray CT Registration")):
             return

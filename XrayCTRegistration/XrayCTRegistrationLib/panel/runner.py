@@ -230,7 +230,8 @@ class Runner:
             forget_report(pose_node)
         else:
             masks = [mask_node(node) for node in xray_nodes]
-            keep_report(pose_node, last, session.settings, self._init, ct_node, xray_nodes, masks)
+            bones = session.registered_bones(self._segmentation.GetName()) if session.bones_result else None
+            keep_report(pose_node, last, session.settings, self._init, ct_node, xray_nodes, masks, bones)
 
     def _end(self, text: str) -> None:
         """Leave the registering state, with the pose that was found."""
