@@ -75,8 +75,8 @@ def keep_report(
 ) -> None:
     """Keep what there is to report of a registration with the node of its pose, saved with the scene.
 
-    init: where it began, in words. mask_nodes: one per X-ray, None for an X-ray without; or None. bones: those that were
-    registered, too.
+    init: where it began, in words. mask_nodes: one per X-ray, None for an X-ray without; or None. bones: those that
+    were registered, too.
     """
     masks = mask_nodes or [None] * len(xray_nodes)
     xrays = [
@@ -118,8 +118,8 @@ def save_report(
     projector: Projector,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Path]:
-    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, and the pose of each bone that
-    was registered, all or none; returns them.
+    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, and the pose of each bone
+    that was registered, all or none; returns them.
 
     projector: of `overlay.overlay_projector`, of the CT. masks: of the X-rays, which are dimmed outside.
     Raises InputError when nothing was registered, when the X-rays or their geometries are others than were, or when the

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..bones.anatomy import is_bone
+from ..bones.colors import colored
 from ..bones.names import TOTALSEGMENTATOR
 from ..bones.segments import Segment, check_distinct, whole_numbers
 from ..errors import InputError
@@ -139,7 +140,7 @@ def follow_ct(node: Any, ct_node: Any) -> None:
 def chosen_steps(
     listed: Sequence[ListedSegment], ids: Sequence[str] | None, own_to_ct: np.ndarray, ct: Volume
 ) -> Generator[float, None, ChosenBones]:
-    """Copies of the segments of these ids, or of every one that is bone, with pauses.
+    """Copies of the segments of these ids, or of every one that is bone, each in its own colour, with pauses.
 
     ct: Hounsfield units in the CT's own LPS, at any resolution. Raises InputError where two bear one name, or where
     none is bone.
@@ -158,7 +159,7 @@ def chosen_steps(
         raise InputError("No segment is bone in this CT. Does the segmentation belong to it?")
     check_distinct([segment for _, segment in chosen])
     kept_ids, segments = zip(*chosen)
-    return ChosenBones(kept_ids, segments, tuple(others))
+    return ChosenBones(kept_ids, tuple(colored(segments)), tuple(others))
 
 
 def add_segmentation_node(scene: Any, name: str, segments: Sequence[Segment], ct_node: Any | None = None) -> Any:
