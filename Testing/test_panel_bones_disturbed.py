@@ -115,12 +115,13 @@ def test_more_than_sixty_bones_are_told_how_long_they_take(host):
 
 
 def test_a_run_of_frames_says_that_it_takes_no_bones(host):
-    choose_bones(host, "L2")
     from XrayCTRegistrationLib.errors import InputError
     from XrayCTRegistrationLib.panel.choices import Method
 
+    choose_bones(host, "L2")
     with pytest.raises(InputError, match="single images"):
-        host.panel.panel.runner._bones_for(Method.GRADIENT, frames=True)
+        host.panel.panel.runner.start(Method.GRADIENT, near=False, frames=True)
+    assert host.ui.registerButton.text == "Register"
 
 
 def test_a_segment_that_is_no_bone_is_told_by_name_and_the_ct_stands_where_it_was_found(host):

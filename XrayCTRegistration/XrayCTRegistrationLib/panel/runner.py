@@ -84,7 +84,7 @@ class Runner:
         from ..mrml.session import Session
 
         selection.update()  # with the packages there, the edges are drawn
-        inputs = selection.checked_inputs()
+        inputs, chosen = selection.checked_inputs(), self._bones_for(method, frames)
         pose_node, xray_nodes = selection.pose_node, selection.xray_nodes
         start = pose_of(pose_node)
         result = kept_result(pose_node)
@@ -93,7 +93,6 @@ class Runner:
         selection.record()
         self._init = "center" if selection.untouched else pose_node.GetName()
         run = frames_of_inputs(xray_nodes) if frames else None
-        chosen = self._bones_for(method, frames)
         standing = {bone.segment_id: bone.node for bone in selection.bones.standing}
         bone_nodes = [standing[segment_id] for segment_id in chosen.ids] if chosen is not None else []
         self.session = Session(inputs, pose_node, start, self._settings(method, near), run, chosen, bone_nodes)
