@@ -151,12 +151,14 @@ class Runner:
 
     def _bones_for(self, method: Method, frames: bool) -> ChosenBones | None:
         """The bones that are registered, too; none by a search alone. InputError where they cannot be."""
-        prepared = self._selection.bones.prepared
-        if prepared is None or method is Method.SEARCH:
+        bones = self._selection.bones
+        if not bones.ids or method is Method.SEARCH:
             return None
         if frames:
             raise InputError(_("Bones are registered in single images, not in runs of frames. Uncheck them first."))
-        return prepared.chosen
+        if bones.prepared is None:
+            raise InputError(bones.problem)
+        return bones.prepared.chosen
 
     def _settings(self, method: Method, near: bool) -> Settings:
         from ..registration import Settings
