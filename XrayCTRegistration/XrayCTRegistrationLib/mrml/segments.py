@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .volumes import voxels, vtk_image
 KINDS = ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
 LABELS = "Binary labelmap"
 _NOTHING = np.zeros((1, 1, 1), bool)
+_ENOUGH_VOXELS = 100_000  # of the box about a segment, to tell whether it is bone
 _VOXELS_AT_ONCE = 2_000_000  # read between two pauses: some ten milliseconds
 
 
@@ -150,9 +151,9 @@ def chosen_steps(
     for number, one in enumerate(listed):
         asked = None if ids is None else one.id in ids
         segment = one.taken(own_to_ct)
-        if asked or (asked is None and is_bone(attenuation, segment)):
+        if asked or (asked is None and is_bone(attenuation, _thinned(segment))):
             chosen.append((one.id, segment))
-        elif asked is False and is_bone(attenuation, segment):
+        elif asked is False and is_bone(attenuation, _thinned(segment)):
             others.append(segment)
         yield (number + 1) / len(listed)
     if not chosen:
@@ -263,6 +264,14 @@ def _color(color_node: Any | None, value: int) -> tuple[float, float, float] | N
     if color_node is None or not color_node.GetColor(value, color):
         return None
     return color[0], color[1], color[2]
+
+
+def _thinned(segment: Segment) -> Segment:
+    """A large segment by fewer of its voxels, evenly: enough to tell bone from a lung, without waiting."""
+    mask = segment.mask
+    every = max(1, round((mask.array.size / _ENOUGH_VOXELS) ** (1 / 3)))
+    matrix = mask.ijk_to_world @ np.diag([every, every, every, 1.0])
+    return replace(segment, mask=Volume(mask.array[::every, ::every, ::every], matrix))
 
 
 def _boxes(
