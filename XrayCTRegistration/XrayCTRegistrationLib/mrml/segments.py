@@ -86,7 +86,8 @@ def has_segment(node: Any, segment_id: str) -> bool:
 
 
 def listing_steps(node: Any) -> Generator[float, None, tuple[ListedSegment, ...]]:
-    """The segments of a node, in its order; yields the progress, 0 to 1, every few milliseconds.
+    """The segments of a node, in its order, numbers without a name last; yields the progress, 0 to 1, every few
+    milliseconds.
 
     Raises InputError that names the node, where it holds no segment or what it holds is no label.
     """
@@ -231,7 +232,7 @@ def _list_label_map(node: Any) -> Generator[float, None, tuple[ListedSegment, ..
         name = (named.GetColorName(value) if named is not None else None) or TOTALSEGMENTATOR.get(value) or str(value)
         color = _color(color_node, value)
         listed.append(_listed(str(value), name, value, color, array, RAS_FROM_LPS @ ijk_to_ras(node), boxes, value))
-    return tuple(listed)
+    return tuple(sorted(listed, key=lambda one: one.name == one.id))  # numbers without a name are organs, mostly
 
 
 def _listed(
