@@ -17,7 +17,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WINDOWS_PX = {"window.png": (1900, 1150)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1480, 1184), (1900, 620)  # of windows that a view is taken from
-BONES_WINDOW_PX, BONES_COLOURS = (1500, 1000), 64
 BONES_WINDOW_PX = (1400, 900)
 PANEL_HEIGHT_PX = 1355
 
