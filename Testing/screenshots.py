@@ -1,6 +1,6 @@
 """Pictures of the panel and its views, of the sample before and after registration: `make screenshots`.
 
-Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png.
+Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png, bones-panel.png.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WINDOWS_PX = {"window.png": (1900, 1150)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1480, 1184), (1900, 620)  # of windows that a view is taken from
+BONES_WINDOW_PX = (1400, 900)
 PANEL_HEIGHT_PX = 1355
 
 
@@ -26,6 +27,8 @@ def main() -> None:
         host = running_host(module, Path(folder))
         with host.active():
             take(host)
+        with host.active():
+            take_bones(host)
         if host.errors:
             sys.exit("The panel met an error: the pictures are not to be used.")
 
@@ -52,6 +55,28 @@ def take(host: Any) -> None:
     window.resize(window.width, PANEL_HEIGHT_PX)
     host.idle(0.3)
     save(host.module.widgetRepresentation().grab(), "panel.png")
+
+
+def take_bones(host: Any) -> None:
+    """Register five vertebrae of the sample whose bones moved, and write the picture of the window."""
+    from XrayCTRegistrationLib.mrml.sample import bones_steps
+    from XrayCTRegistrationLib.state import finished
+
+    sample = finished(bones_steps(host.scene))
+    selection = host.panel.panel.selection
+    selection.choose(sample.ct_node, sample.xray_nodes)
+    host.ui.segmentationSelector.setCurrentNode(sample.segmentation_node)
+    host.wait(lambda: host.ui.segmentsListWidget.count, 60)
+    selection.choose_segments(sample.segmentation_node, [one.id for one in selection.bones.listed[1:6]])
+    host.wait(lambda: host.ui.registerButton.enabled, 120)
+    host.press(host.ui.registerButton)
+    host.wait(lambda: host.ui.registerButton.text == "Register", 240)
+    host.idle(1.0)  # until the edges are fine
+    fold(host, geometry=True, pose=True)
+    show_views(host, BONES_WINDOW_PX, zoom=1.3)
+    host.ui.imagesCollapsibleButton.collapsed = True
+    host.idle(0.3)
+    save(host.open_window().grab(), "bones-panel.png")
 
 
 def fold(host: Any, geometry: bool, pose: bool) -> None:
@@ -81,7 +106,7 @@ def bring_nearer(host: Any, zoom: float) -> None:
 def in_colours(path: Path, count: int = 96) -> None:
     """Write a PNG anew with a palette of its own."""
     picture = Image.open(path).convert("RGB")
-    picture.quantize(count, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(count, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def save(pixmap: Any, name: str) -> None:

@@ -209,7 +209,7 @@ def test_every_node_selector_knows_the_scene_and_every_parameter_has_a_widget():
 def test_every_widget_that_can_be_used_says_what_it_is_for():
     root = ElementTree.parse(MODULE / "Resources" / "UI" / "XrayCTRegistration.ui").getroot()
     used = {"qMRMLNodeComboBox", "QPushButton", "QComboBox", "QCheckBox", "QDoubleSpinBox", "QSpinBox"}
-    used |= {"ctkSliderWidget", "ctkPathLineEdit", "QTableWidget", "QToolButton"}
+    used |= {"ctkSliderWidget", "ctkPathLineEdit", "QTableWidget", "QListWidget", "QToolButton"}
     usable = {widget.get("name"): widget for widget in root.iter("widget") if widget.get("class") in used}
     for name, widget in usable.items():
         assert any(prop.get("name") == "toolTip" for prop in widget.findall("property")), name

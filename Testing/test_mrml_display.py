@@ -10,6 +10,7 @@ from XrayCTRegistrationLib.edge_lines import EdgeLines, edge_lines
 from XrayCTRegistrationLib.geometry import Pose, common_isocenter, view_from_carm
 from XrayCTRegistrationLib.overlay import edge_view
 from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.volume import Volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
@@ -17,8 +18,9 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 from XrayCTRegistrationLib.mrml.display import show_as_registered  # noqa: E402
 from XrayCTRegistrationLib.mrml.frames import ijk_to_ras  # noqa: E402
 from XrayCTRegistrationLib.mrml.inputs import inputs_of  # noqa: E402
-from XrayCTRegistrationLib.mrml.models import beam_node, bone_node, show_beam, show_bone  # noqa: E402
+from XrayCTRegistrationLib.mrml.models import beam_node, bone_node, bone_surface_steps, show_beam, show_bone  # noqa: E402
 from XrayCTRegistrationLib.mrml.overlay import (  # noqa: E402
+    Drawn,
     clear_edges,
     edge_points,
     overlay_node,
@@ -56,7 +58,7 @@ def test_edges_lie_on_the_detector_of_the_xray_under_a_parent_at_any_resolution(
     fine = edge_view(view, longest_px)
     columns, rows = fine.size_px
     corners = np.array([(-0.5, -0.5), (columns - 0.5, -0.5), (columns - 0.5, rows - 0.5)], np.float32)
-    overlay = show_edges(node, EdgeLines(corners, np.array([(0, 1), (1, 2)])), fine)
+    overlay = show_edges(node, [Drawn(EdgeLines(corners, np.array([(0, 1), (1, 2)])), fine)])
     assert overlay_node(node) is overlay
     columns, rows = view.size_px
     expected = view.detector_points(np.array([(-0.5, -0.5), (columns - 0.5, -0.5), (columns - 0.5, rows - 0.5)]))
@@ -69,9 +71,9 @@ def test_edges_lie_on_the_detector_of_the_xray_under_a_parent_at_any_resolution(
 def test_new_edges_replace_the_old_ones_without_a_new_node(scene):
     node = xray_node(scene)
     view = view_of(node)
-    first = show_edges(node, square(1, 4), view)
+    first = show_edges(node, [Drawn(square(1, 4), view)])
     before = edge_points(node)
-    assert show_edges(node, square(2, 4), view) is first
+    assert show_edges(node, [Drawn(square(2, 4), view)]) is first
     assert not np.array_equal(edge_points(node), before)
     count = scene.GetNumberOfNodes()
     clear_edges(node)
@@ -82,7 +84,7 @@ def test_new_edges_replace_the_old_ones_without_a_new_node(scene):
 def test_edges_are_drawn_in_3d_and_in_the_slice_view_of_their_xray_alone(scene):
     node = xray_node(scene)
     slice_node = scene.AddNewNodeByClass("vtkMRMLSliceNode")
-    in_3d, in_slices = (show_edges(node, square(1, 4), view_of(node)).GetNthDisplayNode(k) for k in (0, 1))
+    in_3d, in_slices = (show_edges(node, [Drawn(square(1, 4), view_of(node))]).GetNthDisplayNode(k) for k in (0, 1))
     assert (in_3d.GetVisibility(), in_3d.GetVisibility2D(), in_3d.GetVisibility3D()) == (1, False, True)
     assert not in_slices.GetVisibility()  # no view shows the X-ray yet
     show_edges_in(node, slice_node)
@@ -111,7 +113,7 @@ def test_the_bone_surface_stands_where_the_bone_is_and_moves_with_the_ct(scene):
     array[10:18, 12:22, 8:20] = 800  # a block of bone
     ct = add_ct_node(scene, "CT", Volume(array, matrix))
     ct.SetAndObserveTransformNodeID(transform_node(scene, "pose", np.eye(4)).GetID())
-    surface = show_bone(ct, Volume(array, matrix))
+    surface = show_bone(ct, finished(bone_surface_steps(Volume(array, matrix))))
     assert bone_node(ct) is surface
     assert surface.GetTransformNodeID() == ct.GetTransformNodeID()
     points = np.array([surface.GetPolyData().GetPoint(k) for k in range(surface.GetPolyData().GetNumberOfPoints())])
@@ -195,7 +197,6 @@ def test_the_camera_looks_at_the_isocentre_from_the_side_of_the_sources(scene, a
 
 def test_a_preview_is_most_similar_at_the_true_pose_and_says_when_the_ct_is_out_of_view(scene):
     from XrayCTRegistrationLib.mrml.sample import sample_steps
-    from XrayCTRegistrationLib.state import finished
 
     sample = finished(sample_steps(scene))
     inputs = inputs_of(sample.ct_node, sample.xray_nodes)

@@ -121,7 +121,7 @@ def test_a_geometry_that_was_changed_since_is_told_and_leaves_the_earlier_report
     projector = overlay_projector(spine)
     save_report(tmp_path, pose, [xray], projector)
     before = (tmp_path / "report.json").read_bytes()
-    assert files_replaced(tmp_path) == list(FILES)
+    assert files_replaced(tmp_path, pose) == list(FILES)
     set_entry(xray, "source_to_detector_mm", 1100.0)
     for chosen in ([xray], []):
         with pytest.raises(InputError, match="CT pose: it was registered to other X-rays, or to another geometry"):

@@ -13,7 +13,12 @@ from conftest import REPOSITORY
 
 slicer = pytest.importorskip("slicer", reason="the samples are nodes of a scene")
 
-NAMES = ["X-ray CT spine, two views", "X-ray CT spine, metal and a cut CT", "X-ray CT spine, fluoroscopy run"]
+NAMES = [
+    "X-ray CT spine, two views",
+    "X-ray CT spine, metal and a cut CT",
+    "X-ray CT spine, fluoroscopy run",
+    "X-ray CT spine, bones that moved",
+]
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def registered(host, monkeypatch) -> dict[str, dict]:
     return found
 
 
-def test_three_samples_are_registered_at_startup_with_thumbnails(registered):
+def test_samples_are_registered_at_startup_with_thumbnails(registered):
     assert list(registered) == NAMES
     for source in registered.values():
         picture = Path(source["thumbnailFileName"]).read_bytes()
@@ -79,6 +84,29 @@ def test_the_run_is_a_sequence_of_moving_frames_that_stands_at_its_detector(host
     assert not host.messages.shown
 
 
+@pytest.mark.usefixtures("sample_made_once")
+def test_bones_that_moved_come_with_the_segmentation_of_the_ct_as_it_was(host, registered):
+    """The segments lie on bone of the CT; the X-rays differ from the plain ones about the bones that moved alone."""
+    from XrayCTRegistrationLib.bones.segments import place_in
+    from XrayCTRegistrationLib.mrml.segments import listing_steps
+    from XrayCTRegistrationLib.mrml.volumes import ct_volume
+    from XrayCTRegistrationLib.state import finished
+
+    _, *plain = registered[NAMES[0]]["customDownloader"](None)
+    ct, *xrays, segmentation = registered[NAMES[3]]["customDownloader"](None)
+    listed = finished(listing_steps(segmentation))
+    assert [one.name for one in listed] == ["T11", "T12", "L1", "L2", "L3", "L4", "L5"]
+    volume = ct_volume(ct)
+    for one in listed:
+        place = place_in(one.taken(np.eye(4)), volume)
+        assert volume.array[place.box][place.inside].mean() > 150
+    for bare, node in zip(plain, xrays, strict=True):
+        difference = slicer.util.arrayFromVolume(node).astype(float) - slicer.util.arrayFromVolume(bare)
+        moved = np.abs(difference[0]) > 200  # of 4000 a decade: more than the noise
+        assert 0.01 < moved.mean() < 0.25
+    assert not host.messages.shown
+
+
 def test_declined_packages_make_no_sample_and_no_traceback(host, registered, monkeypatch):
     from XrayCTRegistrationLib.errors import InputError
     from XrayCTRegistrationLib.panel import dependencies
@@ -94,5 +122,5 @@ def test_declined_packages_make_no_sample_and_no_traceback(host, registered, mon
 
 def test_thumbnails_are_shipped():
     text = (REPOSITORY / "XrayCTRegistration" / "CMakeLists.txt").read_text(encoding="utf-8")
-    for name in ("two-views", "metal-and-cut-ct", "fluoroscopy-run"):
+    for name in ("two-views", "metal-and-cut-ct", "fluoroscopy-run", "bones-that-moved"):
         assert f"Resources/Icons/{name}.png" in text

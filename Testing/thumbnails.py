@@ -20,6 +20,7 @@ def main() -> None:
         "two-views": sample.sample_steps,
         "metal-and-cut-ct": sample.metal_and_cut_ct_steps,
         "fluoroscopy-run": sample.run_steps,
+        "bones-that-moved": sample.bones_steps,
     }.items():
         scene, logic = slicer.vtkMRMLScene(), slicer.vtkSlicerSequencesLogic()
         logic.SetMRMLScene(scene)  # knows the nodes of runs

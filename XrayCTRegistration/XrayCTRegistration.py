@@ -201,18 +201,25 @@ class XrayCTRegistrationLogic(ScriptedLoadableModuleLogic):
         else:
             read_geometry(xrayNode, carm)
 
-    def register(self, ctNode, xrayNodes, transformNode=None, progress=None, **settings):
+    def register(
+        self, ctNode, xrayNodes, transformNode=None, progress=None, segmentationNode=None, segments=None, **settings
+    ):
         """Register a CT to X-rays that stand at their detectors, and wait for the result.
 
         transformNode: the start, and then the pose; one is made unless it is given or the CT is under one.
         progress: called with the state after every step; return False to cancel.
+        segmentationNode: a segmentation or label map of the CT: its bones are registered, too, each under a linear
+            transform of its own. segments: their names or ids; every one that is bone unless given.
         settings: of `XrayCTRegistrationLib.Settings`, such as method="auto", device="cpu", seed=0.
-        Returns a `RegistrationResult`, None when cancelled. Needs torch, numba and cma: the panel installs them.
+        Returns a `RegistrationResult`, of bones a `BonesResult`, None when cancelled. Needs torch, numba and cma: the
+        panel installs them.
         """
         from XrayCTRegistrationLib import Settings
         from XrayCTRegistrationLib.mrml.scripted import register_nodes
 
-        return register_nodes(ctNode, xrayNodes, transformNode, Settings(**settings), progress)
+        return register_nodes(
+            ctNode, xrayNodes, transformNode, Settings(**settings), progress, segmentationNode, segments
+        )
 
 
 class XrayCTRegistrationTest(ScriptedLoadableModuleTest):

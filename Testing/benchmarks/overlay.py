@@ -18,7 +18,7 @@ import slicer
 from XrayCTRegistrationLib.evaluation.protocol import protocol_view, random_motion
 from XrayCTRegistrationLib.geometry import Pose
 from XrayCTRegistrationLib.mrml.inputs import Inputs, inputs_of
-from XrayCTRegistrationLib.mrml.overlay import show_edges
+from XrayCTRegistrationLib.mrml.overlay import Drawn, show_edges
 from XrayCTRegistrationLib.mrml.poses import pose_node_for, pose_of, set_pose
 from XrayCTRegistrationLib.mrml.session import Session
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node
@@ -60,7 +60,7 @@ def main() -> None:
         def moved(pose: Pose, width: int = width) -> None:
             set_pose(node, pose)
             lines, shown = preview.edges(0, pose_of(node), width)
-            show_edges(xray, lines, shown)
+            show_edges(xray, [Drawn(lines, shown)])
 
         _print(f"edges from a DRR of {width} x {width}", _milliseconds(moved, poses))
     _print("similarity", _milliseconds(preview.similarity, poses))

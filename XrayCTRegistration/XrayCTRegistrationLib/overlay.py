@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,19 @@ class OverlayView:
 
 def overlay_projector(ct: Volume, device: str = "cpu") -> Projector:
     """A projector for DRRs whose edges are drawn: of a CT in Hounsfield units, with bone brought out a little."""
-    volume = finished(prepared_attenuation(ct))
+    return finished(overlay_projector_steps(ct, device))
+
+
+def overlay_projector_steps(ct: Volume, device: str = "cpu") -> Generator[object, None, Projector]:
+    """As `overlay_projector`, with pauses."""
+    volume = yield from prepared_attenuation(ct)
     for plane in volume.array:
         excess = plane * np.float32(1 / WATER_ATTENUATION_PER_MM)
         excess -= np.float32(_BONE_FROM)
         excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
         np.clip(excess, 0, _BONE_GAIN, out=excess)
         plane *= 1 + excess
+        yield None
     return projector_for(volume, device)
 
 

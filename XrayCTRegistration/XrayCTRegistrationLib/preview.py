@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .bones.shown import ShownParts
 from .coarse import coarse_steps
-from .edge_lines import EdgeLines, edge_lines
+from .edge_lines import NO_EDGES, EdgeLines, edge_lines
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .levels import Problem
-from .overlay import edge_view, overlay_projector
+from .overlay import edge_view, overlay_projector, overlay_projector_steps
 from .projector import Projector
 from .registration import Settings, problem_steps, similarity_at
 from .state import Result, Steps, finished
@@ -21,6 +22,7 @@ from .threads import torch_on_one_thread
 from .volume import Volume
 from .xray import Polarity, Radiograph
 
+_MARGIN_PX = 4  # about a bone's shadow
 _SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
@@ -42,6 +44,24 @@ class PreviewCt:
     def of_coarse(cls, ct: Volume, device: str = "auto") -> PreviewCt:
         """Of a CT that was made coarse already."""
         return cls(ct, overlay_projector(ct, device), device)
+
+
+@dataclass(frozen=True, eq=False)
+class PreviewBones:
+    """Projectors of edges: of the CT without its bones, and of each bone, with the volume (Hounsfield units) of it."""
+
+    rest: Projector
+    bones: tuple[tuple[Volume, Projector], ...]
+
+
+def preview_bones_steps(parts: ShownParts, device: str = "auto") -> Generator[object, None, PreviewBones]:
+    """A CT and its bones made ready to be previewed, with pauses."""
+    rest = yield from overlay_projector_steps(parts.rest, device)
+    bones = []
+    for bone in parts.bones:
+        bones.append((bone, overlay_projector(bone, device)))
+        yield
+    return PreviewBones(rest, tuple(bones))
 
 
 class Preview:
@@ -72,12 +92,7 @@ class Preview:
 
     def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
         """The edges of the DRR of view `index`, and the view whose pixels they are given in."""
-        import torch
-
-        view = edge_view(self.views[index], min(longest_px, max(self.views[index].size_px)))
-        with torch_on_one_thread():
-            image = self._ct.projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
-        return edge_lines(image.cpu().numpy()), view
+        return edges_of(self._ct.projector, self.views[index], pose, longest_px)
 
     def similarity(self, pose: Pose) -> float:
         """Mean similarity of DRRs and X-rays, at most 1, as registrations report it; NaN where no CT is in view."""
@@ -112,6 +127,43 @@ class Preview:
         except InputError:
             self._preparing = None  # from another pose it may succeed
             raise
+
+
+def edges_of(projector: Projector, view: XrayView, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
+    """The edges of a DRR, and the view, the longest side longest_px, whose pixels they are given in.
+
+    projector: of `overlay.overlay_projector`.
+    """
+    coarse = edge_view(view, min(longest_px, max(view.size_px)))
+    return _drr_edges(projector, coarse, pose), coarse
+
+
+def edges_of_bone(
+    projector: Projector, bone: Volume, view: XrayView, pose: Pose, longest_px: int
+) -> tuple[EdgeLines, XrayView]:
+    """The edges of a bone's DRR, and the part of the view about its shadow whose pixels they are given in.
+
+    projector: of `overlay.overlay_projector`, of the bone alone. longest_px: of the whole view.
+    """
+    whole = edge_view(view, min(longest_px, max(view.size_px)))
+    pixels, depths = whole.project_points(pose.apply(bone.corners()))
+    if (depths <= 0).any():
+        return NO_EDGES, whole
+    first = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - _MARGIN_PX, 0)
+    last = np.minimum(np.ceil(pixels.max(axis=0)).astype(int) + _MARGIN_PX, np.array(whole.size_px) - 1)
+    if (last < first + _MARGIN_PX).any():
+        return NO_EDGES, whole
+    columns, rows = (int(size) for size in last - first + 1)
+    about = whole.cropped((int(first[0]), int(first[1])), (columns, rows))
+    return _drr_edges(projector, about, pose), about
+
+
+def _drr_edges(projector: Projector, view: XrayView, pose: Pose) -> EdgeLines:
+    import torch
+
+    with torch_on_one_thread():
+        image = projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
+    return edge_lines(image.cpu().numpy())
 
 
 def _on_one_thread(steps: Generator[object, None, Result]) -> Generator[None, None, Result]:

@@ -160,15 +160,21 @@ def check_distinct(segments: Sequence[Segment]) -> None:
         raise InputError(f"{twice[0]}: several segments bear this name. Rename them, or choose one of them.")
 
 
-def tell_of_many(segments: Sequence[Segment], seconds_each: float = 1.5) -> None:
+def about_many(count: int, seconds_each: float = 1.5) -> str:
+    """How long it takes to register so many bones, for people; nothing where they are few."""
+    if count <= MANY:
+        return ""
+    minutes = max(count * seconds_each / 60, 1)
+    return (
+        f"{count} bones are registered, each on its own: this takes about {minutes:.0f} minutes. Choose fewer to be "
+        "quicker."
+    )
+
+
+def tell_of_many(segments: Sequence[Segment]) -> None:
     """Say in the log how long it takes where many segments are registered."""
-    if len(segments) > MANY:
-        minutes = len(segments) * seconds_each / 60
-        log.warning(
-            "%d bones are registered, each on its own: this takes about %.0f minutes. Choose fewer to be quicker.",
-            len(segments),
-            max(minutes, 1),
-        )
+    if text := about_many(len(segments)):
+        log.warning("%s", text)
 
 
 def _times(lengths: np.ndarray) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 _XRAYS = "XrayCTRegistration.Xrays"  # of the parameter node, one reference per X-ray, in order
+_SEGMENTATION, _SEGMENTS = "XrayCTRegistration.Segmentation", "XrayCTRegistration.Segments"  # of the parameter node
 _MASK, _LANDMARKS = "XrayCTRegistration.Mask", "XrayCTRegistration.Landmarks"  # of an X-ray node
 
 
@@ -23,6 +25,24 @@ def choose_xrays(parameter_node: Any, xray_nodes: Sequence[Any]) -> None:
     for node_id in dict.fromkeys(node.GetID() for node in xray_nodes):
         parameter_node.AddNodeReferenceID(_XRAYS, node_id)
     parameter_node.Modified()
+    parameter_node.EndModify(was)
+
+
+def segmentation_node(parameter_node: Any) -> Any | None:
+    """The segmentation, or label map, of the CT's bones that a parameter node refers to."""
+    return parameter_node.GetNodeReference(_SEGMENTATION)
+
+
+def chosen_segments(parameter_node: Any) -> tuple[str, ...]:
+    """The ids of the segments that are registered each at a pose of its own; the segmentation may have lost some."""
+    return tuple(json.loads(parameter_node.GetAttribute(_SEGMENTS) or "[]"))
+
+
+def choose_segments(parameter_node: Any, node: Any | None, ids: Sequence[str] = ()) -> None:
+    """Let a parameter node refer to a segmentation, or none, and to these of its segments."""
+    was = parameter_node.StartModify()
+    parameter_node.SetNodeReferenceID(_SEGMENTATION, node.GetID() if node is not None else None)
+    parameter_node.SetAttribute(_SEGMENTS, json.dumps(list(dict.fromkeys(ids))))
     parameter_node.EndModify(was)
 
 

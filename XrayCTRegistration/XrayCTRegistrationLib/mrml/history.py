@@ -9,28 +9,43 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Pose
+from .bone_transforms import bone_nodes, in_ct, set_in_ct
 from .geometry import KeptGeometry, kept_geometry, restore_geometry
 
 _SAME = 1e-9
 _MOST = 100
+_WITH_CT = tuple(np.eye(4).ravel().tolist())
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The pose of the CT, and the geometry of each X-ray by the ID of its node."""
+    """The CT's pose, the geometry of each X-ray and where each bone stands in the CT, by the IDs of their nodes."""
 
     pose: Pose
     geometries: tuple[tuple[str, KeptGeometry], ...] = ()
+    bones: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     @classmethod
-    def of(cls, pose: Pose, xray_nodes: Sequence[Any]) -> Standing:
-        return cls(pose, tuple((node.GetID(), kept_geometry(node)) for node in xray_nodes))
+    def of(cls, pose: Pose, xray_nodes: Sequence[Any], pose_node: Any | None = None) -> Standing:
+        """pose_node: the CT's transform, whose bones count; None for none."""
+        bones = bone_nodes(pose_node) if pose_node is not None else []
+        return cls(
+            pose,
+            tuple((node.GetID(), kept_geometry(node)) for node in xray_nodes),
+            tuple((node.GetID(), in_ct(node)) for node in bones),
+        )
 
     def is_as(self, other: Standing) -> bool:
-        """Whether the CT and the X-rays that both know stand alike: to choose another X-ray moves nothing."""
+        """Whether the CT, its bones and the X-rays that both know stand alike: to choose another X-ray moves nothing. A
+        bone that one does not know stood with the CT."""
         mine, others = dict(self.geometries), dict(other.geometries)
         same_geometries = all(mine[node_id] == others[node_id] for node_id in mine.keys() & others.keys())
-        return same_geometries and np.allclose(self.pose.matrix, other.pose.matrix, rtol=0, atol=_SAME)
+        mine_in_ct, others_in_ct = dict(self.bones), dict(other.bones)
+        same_bones = all(
+            np.allclose(mine_in_ct.get(node_id, _WITH_CT), others_in_ct.get(node_id, _WITH_CT), rtol=0, atol=_SAME)
+            for node_id in mine_in_ct.keys() | others_in_ct.keys()
+        )
+        return same_geometries and same_bones and np.allclose(self.pose.matrix, other.pose.matrix, rtol=0, atol=_SAME)
 
     def restore_geometries(self, xray_nodes: Sequence[Any]) -> None:
         """Give these X-rays the geometry that they had; those that were not there keep theirs."""
@@ -39,6 +54,12 @@ class Standing:
             geometry = kept.get(node.GetID())
             if geometry is not None and geometry != kept_geometry(node):
                 restore_geometry(node, geometry)
+
+    def restore_bones(self, pose_node: Any) -> None:
+        """Let the bones of a CT's transform stand in the CT as they did; those that came later stand with the CT."""
+        kept = dict(self.bones)
+        for node in bone_nodes(pose_node):
+            set_in_ct(node, kept.get(node.GetID(), _WITH_CT))
 
 
 class History:

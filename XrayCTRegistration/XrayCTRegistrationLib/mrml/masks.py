@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from .frames import ijk_to_ras, matrix_array, parent_to_world
+from .segments import LABELS, image_voxels, label_image
 from .volumes import voxels
 from .xrays import size_px
 
@@ -27,7 +28,6 @@ KINDS = (
     "vtkMRMLMarkupsROINode",
 )
 _OFF_PLANE_MM = 10.0  # a curve's points are placed on the slice that shows the X-ray, give or take a slice's thickness
-_LABELS = "Binary labelmap"
 _MEANING = "XrayCTRegistration.Drawn"
 
 
@@ -56,7 +56,7 @@ def drawing_key(node: Any | None, xray_node: Any) -> Any:
     if node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None:
         times.append(node.GetImageData().GetMTime())
     if node.IsA("vtkMRMLSegmentationNode"):
-        images = [segment.GetRepresentation(_LABELS) for segment in _segments(node)]
+        images = [segment.GetRepresentation(LABELS) for segment in _segments(node)]
         times += [image.GetMTime() for image in images if image is not None]
     return node.GetID(), tuple(times), _pixel_to_world(xray_node).tolist(), parent_to_world(node).tolist()
 
@@ -107,27 +107,13 @@ def _of_label_map(node: Any, xray_node: Any) -> np.ndarray:
 
 
 def _of_segmentation(node: Any, xray_node: Any) -> np.ndarray:
-    import vtk
-    from vtk.util.numpy_support import vtk_to_numpy
-
     to_world = parent_to_world(node)
     marked = np.zeros(size_px(xray_node)[::-1], bool)
     for segment in _segments(node):
-        image = segment.GetRepresentation(_LABELS)
-        if image is None:
-            raise InputError(
-                f"{node.GetName()}: the segment {segment.GetName()} has no binary label map. Create that "
-                "representation in the Segmentations module, or draw with the Segment Editor."
-            )
-        scalars = image.GetPointData().GetScalars()
-        if scalars is None or not scalars.GetNumberOfTuples():
-            continue  # nothing was drawn in it
-        matrix, extent = vtk.vtkMatrix4x4(), image.GetExtent()
-        image.GetImageToWorldMatrix(matrix)
-        to_first = np.eye(4)
-        to_first[:3, 3] = extent[::2]
-        labels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-        marked |= _sampled(labels == segment.GetLabelValue(), to_world @ matrix_array(matrix) @ to_first, xray_node)
+        image = label_image(node, segment)
+        if image is not None:
+            labels, to_ras = image_voxels(image)
+            marked |= _sampled(labels == segment.GetLabelValue(), to_world @ to_ras, xray_node)
     return marked
 
 

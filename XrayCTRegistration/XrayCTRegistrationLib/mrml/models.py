@@ -1,7 +1,8 @@
-"""What stands in the 3D view beside the X-ray: its beam, and the surface of the CT's bone."""
+"""What stands in the 3D view beside the X-ray: its beam, the surface of the CT's bone, and those of single bones."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from ..volume import Volume, prepared
 from .frames import RAS_FROM_LPS, lps_points, vtk_matrix
 from .volumes import vtk_image
 
-_BEAM, _BONE = "XrayCTRegistration.Beam", "XrayCTRegistration.Bone"
+_BEAM, _BONE, _SURFACE = (f"XrayCTRegistration.{name}" for name in ("Beam", "Bone", "BoneSurface"))
 _SOURCE_RADIUS_MM = 8.0
 _BEAM_COLOR, _BONE_COLOR = (0.95, 0.75, 0.25), (0.93, 0.89, 0.78)
 _BONE_VOXEL_MM = 3.0  # coarse enough to be made and turned without waiting
+_SINGLE_BONE_VOXEL_MM = 1.5
 
 
 def show_beam(xray_node: Any, view: XrayView) -> Any:
@@ -26,14 +28,24 @@ def show_beam(xray_node: Any, view: XrayView) -> Any:
     return node
 
 
-def show_bone(ct_node: Any, ct: Volume) -> Any:
-    """Draw the surface of a CT's bone, moving with the CT; returns the model's node.
-
-    ct: Hounsfield units in the CT's own LPS.
-    """
+def show_bone(ct_node: Any, surface: Any) -> Any:
+    """Draw the surface of a CT's bone, of `bone_surface_steps`, moving with the CT; returns the model's node."""
     node = _model(ct_node, _BONE, f"{ct_node.GetName()} bone", _BONE_COLOR)
-    node.SetAndObservePolyData(_bone_surface(ct))
+    node.SetAndObservePolyData(surface)
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
+    return node
+
+
+def show_surface(transform_node: Any, name: str, color: tuple[float, float, float], surface: Any) -> Any:
+    """Show the surface of the bone that a transform node carries, in its colour; returns the model's node.
+
+    It is a model of our own, so that the segmentation, which has one transform for all of its segments, stays as it is.
+    """
+    node = _model(transform_node, _SURFACE, name, color)
+    node.SetName(name)
+    node.GetDisplayNode().SetColor(*color)
+    node.SetAndObservePolyData(surface)
+    node.SetAndObserveTransformNodeID(transform_node.GetID())
     return node
 
 
@@ -48,6 +60,27 @@ def beam_node(xray_node: Any) -> Any | None:
 
 def bone_node(ct_node: Any) -> Any | None:
     return ct_node.GetNodeReference(_BONE)
+
+
+def surface_node(transform_node: Any) -> Any | None:
+    return transform_node.GetNodeReference(_SURFACE)
+
+
+def bone_surface_steps(ct: Volume) -> Generator[None, None, Any]:
+    """The surface between bone and the rest of a CT, coarse, with pauses: vtkPolyData in the CT's own RAS.
+
+    ct: Hounsfield units in the CT's own LPS.
+    """
+    body = prepared(ct)
+    coarse = body.downsampled(body.factors_to(_BONE_VOXEL_MM))
+    yield
+    return (yield from _surface_steps(coarse.array, coarse.ijk_to_world, BONE_HU, -1000.0))
+
+
+def mask_surface_steps(mask: Volume) -> Generator[None, None, Any]:
+    """The surface of a mask in the CT's own LPS, with pauses: vtkPolyData in its RAS."""
+    coarse = mask.downsampled(mask.factors_to(_SINGLE_BONE_VOXEL_MM))
+    return (yield from _surface_steps(coarse.array, coarse.ijk_to_world, 0.5, 0.0))
 
 
 def _model(owner: Any, role: str, name: str, color: tuple[float, float, float]) -> Any:
@@ -89,26 +122,28 @@ def _beam(view: XrayView) -> Any:
     return together.GetOutput()
 
 
-def _bone_surface(ct: Volume) -> Any:
-    """The surface between bone and the rest of a coarsened CT, in the CT's own RAS."""
+def _surface_steps(
+    array: np.ndarray, ijk_to_lps: np.ndarray, value: float, outside: float
+) -> Generator[None, None, Any]:
+    """Where an image (slices, rows, columns) has a value, smoothed, in RAS; outside: what surrounds it."""
     import vtk
 
-    body = prepared(ct)
-    coarse = body.downsampled(body.factors_to(_BONE_VOXEL_MM))
     surface = vtk.vtkFlyingEdges3D()
-    surface.SetInputData(vtk_image(np.pad(coarse.array, 1, constant_values=-1000.0)))
-    surface.SetValue(0, BONE_HU)
+    surface.SetInputData(vtk_image(np.pad(array, 1, constant_values=outside)))
+    surface.SetValue(0, value)
     surface.ComputeNormalsOff()
-    padded_to_ras = RAS_FROM_LPS @ coarse.ijk_to_world
-    padded_to_ras = padded_to_ras @ _shift(-1.0)
     to_ras = vtk.vtkTransform()
-    to_ras.SetMatrix(vtk_matrix(padded_to_ras))
+    to_ras.SetMatrix(vtk_matrix(RAS_FROM_LPS @ ijk_to_lps @ _shift(-1.0)))
     placed = vtk.vtkTransformPolyDataFilter()
     placed.SetInputConnection(surface.GetOutputPort())
     placed.SetTransform(to_ras)
+    placed.Update()
+    yield
     smooth = vtk.vtkWindowedSincPolyDataFilter()
     smooth.SetInputConnection(placed.GetOutputPort())
     smooth.SetNumberOfIterations(8)
+    smooth.Update()
+    yield
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(smooth.GetOutputPort())
     normals.SplittingOff()

@@ -4,26 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..bones.joints import Joint
+from ..bones.names import file_names
 from ..errors import InputError
 from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
-from ..io.report import ReportedXray, about_input, about_result, about_settings, report_text, write_report
+from ..io.report import (
+    ReportedBone,
+    ReportedXray,
+    about_bones,
+    about_input,
+    about_result,
+    about_settings,
+    report_text,
+    write_report,
+)
 from ..xray import Polarity, xray_image
 from .geometry import calibration_of
 from .xrays import file_of, radiograph_of, view_of
 
 if TYPE_CHECKING:
+    from ..bones.registration import BonesResult
+    from ..bones.segments import Segment
     from ..projector import Projector
     from ..registration import RegistrationResult, Settings
 
 FILES = ("pose.tfm", "overlay.png", "report.json")
 _REPORT = "XrayCTRegistration.Report"
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredBones:
+    """The bones of a registration. segments: one each. segmentation: the name of its node."""
+
+    found: BonesResult
+    segments: Sequence[Segment]
+    segmentation: str
+
+    def reported(self, xray_nodes: Sequence[Any]) -> list[ReportedBone]:
+        """The bones as a report names them."""
+        stems = file_names([bone.name for bone in self.found.bones])
+        return [
+            ReportedBone(
+                bone,
+                segment.number,
+                segment.color,
+                f"pose-{stem}.tfm",
+                [_source_name(xray_nodes[view]) for view in bone.shown],
+            )
+            for bone, segment, stem in zip(self.found.bones, self.segments, stems)
+        ]
 
 
 def keep_report(
@@ -34,10 +71,12 @@ def keep_report(
     ct_node: Any,
     xray_nodes: Sequence[Any],
     mask_nodes: Sequence[Any | None] | None = None,
+    bones: RegisteredBones | None = None,
 ) -> None:
     """Keep what there is to report of a registration with the node of its pose, saved with the scene.
 
-    init: where it began, in words. mask_nodes: one per X-ray, None for an X-ray without; or None.
+    init: where it began, in words. mask_nodes: one per X-ray, None for an X-ray without; or None. bones: those that
+    were registered, too.
     """
     masks = mask_nodes or [None] * len(xray_nodes)
     xrays = [
@@ -51,6 +90,8 @@ def keep_report(
         for node, mask, polarity in zip(xray_nodes, masks, result.polarities)
     ]
     content = about_input(_source_name(ct_node), xrays) | about_settings(settings, init) | about_result(result)
+    if bones is not None:
+        content |= about_bones(bones.found, bones.reported(xray_nodes), Joint(), bones.segmentation)
     pose_node.SetAttribute(_REPORT, report_text(content))
 
 
@@ -65,9 +106,9 @@ def forget_report(pose_node: Any) -> None:
     pose_node.SetAttribute(_REPORT, None)
 
 
-def files_replaced(folder: str | Path) -> list[str]:
+def files_replaced(folder: str | Path, pose_node: Any) -> list[str]:
     """The names of files in a folder that `save_report` would replace."""
-    return [name for name in FILES if (Path(folder) / name).exists()]
+    return [name for name in _files_of(kept_report(pose_node) or {}) if (Path(folder) / name).exists()]
 
 
 def save_report(
@@ -77,7 +118,8 @@ def save_report(
     projector: Projector,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Path]:
-    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, all or none; returns them.
+    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, and the pose of each bone
+    that was registered, all or none; returns them.
 
     projector: of `overlay.overlay_projector`, of the CT. masks: of the X-rays, which are dimmed outside.
     Raises InputError when nothing was registered, when the X-rays or their geometries are others than were, or when the
@@ -93,15 +135,22 @@ def save_report(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with published(folder, FILES) as hidden:
+        with published(folder, _files_of(content)) as hidden:
             write_pose(hidden / "pose.tfm", pose)
+            for row in content.get("bones", ()):
+                write_pose(hidden / row["file"], Pose(np.array(row["ct_to_world"])))
             _write_overlay(hidden / "overlay.png", xray_nodes, polarities, masks, projector, start, pose)
             write_report(hidden / "report.json", content)
     except OSError as error:
         raise InputError(
             f"{folder}: the report cannot be written there ({error.strerror}). Choose another folder."
         ) from None
-    return [folder / name for name in FILES]
+    return [folder / name for name in _files_of(content)]
+
+
+def _files_of(content: dict[str, Any]) -> list[str]:
+    """The files of a report's content, the report last."""
+    return [*FILES[:-1], *(row["file"] for row in content.get("bones", ())), FILES[-1]]
 
 
 def _check_views(pose_node: Any, xray_nodes: Sequence[Any], registered: list[list[list[float]]]) -> None:

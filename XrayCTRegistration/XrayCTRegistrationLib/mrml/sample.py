@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..bones.segments import Segment
 from ..evaluation.bodies import cut_along_body
 from ..evaluation.exposures import rods
+from ..evaluation.moved_bones import with_bones_moved
 from ..geometry import Pose, XrayView, common_isocenter, rotation_from_euler, view_from_carm
 from ..geometry.entries import Entry
-from ..phantom import synthetic_spine
+from ..phantom import spine_centers_mm, spine_segments, synthetic_spine
 from ..simulation import detector_counts, line_integrals
 from ..volume import Volume
 from .geometry import set_entries
 from .loading import stack_as_run
 from .poses import centered_pose
+from .segments import add_segmentation_node
 from .volumes import add_ct_node
 from .xrays import add_image_node, add_xray_node
 
@@ -33,16 +36,24 @@ _GREY_PER_DECADE = 4000.0
 _CUT_MM = 140.0  # of the CT along the body: about three vertebrae
 _RODS, _RODS_SHARE = 3, 0.04  # of the image
 _RUN_FRAMES, _RUN_ANGLE_DEG = 5, 90.0
+_MOVED_BONES = {"L2": ((-2.0, 0.0, 2.0), (1.5, 0.0, 0.0)), "L3": ((4.0, 2.0, 0.0), (-2.0, 0.0, 1.5))}  # deg, mm
+_ABOUT_BONES_MM = 30.0  # farther away nothing changes
 _RUN_TURN_DEG, _RUN_SHIFT_MM = (1.0, 0.0, 1.5), (0.0, 2.0, -2.5)  # from frame to frame
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The nodes of the sample, and the pose at which the X-rays were made."""
+    """The nodes of the sample, and the pose at which the X-rays were made.
+
+    segmentation_node: of the vertebrae, where the sample has one. motions: of those that moved in the CT, by name, in
+    the CT's own LPS.
+    """
 
     ct_node: Any
     xray_nodes: tuple[Any, ...]
     true_pose: Pose
+    segmentation_node: Any | None = None
+    motions: Mapping[str, Pose] = field(default_factory=dict)
 
 
 def sample_steps(scene: Any) -> Generator[float, None, Sample]:
@@ -59,6 +70,24 @@ def metal_and_cut_ct_steps(scene: Any) -> Generator[float, None, Sample]:
     whole = synthetic_spine(spacing_mm=_SPACING_MM)
     yield 0.4
     return (yield from _two_views(scene, whole, cut_along_body(whole, _CUT_MM), _with_rods))
+
+
+def bones_steps(scene: Any) -> Generator[float, None, Sample]:
+    """As `sample_steps`, with a segmentation of the vertebrae, two of which have moved in the X-rays."""
+    yield 0.0
+    ct, segments = synthetic_spine(spacing_mm=_SPACING_MM), spine_segments(spacing_mm=_SPACING_MM)
+    yield 0.3
+    centers = spine_centers_mm()
+    motions = {
+        name: Pose.about(centers[name], rotation_from_euler(np.radians(turn_deg)), np.array(shift_mm))
+        for name, (turn_deg, shift_mm) in _MOVED_BONES.items()
+    }
+    moving = [segment for segment in segments if segment.name in motions]
+    bent = _bent(ct, moving, [motions[segment.name] for segment in moving])
+    yield 0.4
+    sample = yield from _two_views(scene, bent, ct, _unchanged)
+    node = add_segmentation_node(scene, "Vertebrae", segments, sample.ct_node)
+    return replace(sample, segmentation_node=node, motions=motions)
 
 
 def run_steps(scene: Any) -> Generator[float, None, Sample]:
@@ -83,6 +112,19 @@ def run_steps(scene: Any) -> Generator[float, None, Sample]:
     _set_geometry(shown, _RUN_ANGLE_DEG)
     ct_node = add_ct_node(scene, scene.GenerateUniqueName("Lumbar spine CT"), ct)
     return Sample(ct_node, (shown,), poses[0])
+
+
+def _bent(ct: Volume, segments: Sequence[Segment], motions: Sequence[Pose]) -> Volume:
+    """The CT with its segments moved; only what is about them is made anew, which is quicker."""
+    corners = np.concatenate([segment.mask.corners() for segment in segments])
+    to_ijk = np.linalg.inv(ct.ijk_to_world)
+    ijk = corners @ to_ijk[:3, :3].T + to_ijk[:3, 3]
+    first = np.maximum(np.floor(ijk.min(axis=0) - _ABOUT_BONES_MM / ct.spacing_mm), 0).astype(int)
+    last = np.minimum(np.ceil(ijk.max(axis=0) + _ABOUT_BONES_MM / ct.spacing_mm), np.array(ct.size) - 1).astype(int)
+    array = np.array(ct.array, dtype=np.float32)
+    (i0, j0, k0), (i1, j1, k1) = first, last + 1
+    array[k0:k1, j0:j1, i0:i1] = with_bones_moved(ct.cropped(first, last), segments, motions).array
+    return Volume(array, ct.ijk_to_world)
 
 
 def _two_views(

@@ -10,20 +10,27 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from ..bones.registration import BonesResult, bones_steps
 from ..frames import FrameState, frame_steps
 from ..geometry import Pose
 from ..registration import METHODS, RegistrationResult, Settings, registration_steps
-from ..state import RegistrationState
+from ..state import RegistrationState, Result, Steps
 from ..xray import Radiograph
+from .bone_transforms import keep_bone
 from .inputs import Inputs
 from .poses import set_pose
+from .report import RegisteredBones
+from .segments import ChosenBones
+
+_Results = tuple[RegistrationResult, ...]
 
 
 class Session:
     """One registration, or one of every frame of a run, into a transform node.
 
     pose: the best so far. state: the last one, None before the first step. frame, frame_count: which of a run is
-    registered. results: of the frames that are done; of a single registration one, at the end.
+    registered. results: of the frames that are done; of a single registration one, at the end. bones_result: where
+    bones were chosen, None until the end.
     """
 
     def __init__(
@@ -33,7 +40,10 @@ class Session:
         start: Pose,
         settings: Settings,
         frames: Sequence[Sequence[Radiograph]] | None = None,
+        bones: ChosenBones | None = None,
+        bone_nodes: Sequence[Any] = (),
     ) -> None:
+        """bones: what is registered beside the CT, in single images. bone_nodes: the transforms that carry them."""
         self.pose_node = pose_node
         self.start = self.pose = self._shown = start
         self.settings = settings
@@ -41,7 +51,12 @@ class Session:
         self.frame, self.frame_count = 0, len(frames) if frames is not None else 1
         self.state: RegistrationState | None = None
         self.results: tuple[RegistrationResult, ...] = ()
-        self._steps = _steps(inputs, frames or [inputs.radiographs], start, settings)
+        self.bones_result: BonesResult | None = None
+        self._bones, self._bone_nodes = bones, tuple(bone_nodes)
+        if bones is None:
+            self._steps = _steps(inputs, frames or [inputs.radiographs], start, settings)
+        else:
+            self._steps = self._with_bones(inputs, bones)
         self._running = True
 
     @property
@@ -53,7 +68,7 @@ class Session:
         """Of all stages of all frames, 0 to 1; the stages count alike, however long they take."""
         if self.state is None:
             return 0.0
-        stages = ["prepare", *METHODS[self.settings.method], "report"]
+        stages = ["prepare", *METHODS[self.settings.method], "report", *(["bones"] if self._bones else [])]
         place = stages.index(self.state.stage) if self.state.stage in stages else 1  # of a method with other names
         return (self.frame + (place + self.state.progress) / len(stages)) / self.frame_count
 
@@ -92,16 +107,47 @@ class Session:
         self._shown = self.pose
         return True
 
+    def show_bones(self) -> None:
+        """Let the bones stand where they were found, once they are, each with its result: in the CT where that is."""
+        self.show()
+        for node, result in zip(self._bone_nodes, self.bones_result.bones if self.bones_result else ()):
+            if node.GetScene() is not None:  # it may have been removed meanwhile
+                keep_bone(node, result)
+
+    def registered_bones(self, segmentation: str) -> RegisteredBones:
+        """What there is to report of the bones, once they are found. segmentation: the name of its node."""
+        return RegisteredBones(self.bones_result, self._bones.segments, segmentation)
+
+    def _with_bones(self, inputs: Inputs, bones: ChosenBones) -> Generator[FrameState, None, _Results]:
+        """The CT in one piece, then its bones."""
+        steps = bones_steps(
+            inputs.ct,
+            inputs.radiographs,
+            inputs.views,
+            bones.segments,
+            self.start,
+            self.settings,
+            inputs.masks,
+            bones.others,
+        )
+        self.bones_result = yield from _as_frame(steps)
+        return (self.bones_result.whole,)
+
 
 def _steps(
     inputs: Inputs, frames: Sequence[Sequence[Radiograph]], start: Pose, settings: Settings
-) -> Generator[FrameState, None, tuple[RegistrationResult, ...]]:
+) -> Generator[FrameState, None, _Results]:
     if len(frames) > 1:
         results = yield from frame_steps(inputs.ct, frames, inputs.views, start, settings, inputs.masks)
         return tuple(results)
     steps = registration_steps(inputs.ct, frames[0], inputs.views, start, settings, inputs.masks)
+    return ((yield from _as_frame(steps)),)
+
+
+def _as_frame(steps: Steps[Result]) -> Generator[FrameState, None, Result]:
+    """The steps of a single image as those of a run of one."""
     while True:
         try:
             yield FrameState(0, next(steps), ())
         except StopIteration as end:
-            return (end.value,)
+            return end.value

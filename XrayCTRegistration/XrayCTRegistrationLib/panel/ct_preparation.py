@@ -10,7 +10,8 @@ from ..coarse import coarse_steps
 from ..errors import InputError
 from ..volume import Volume
 from . import dependencies
-from .selection import Change, Selection
+from .changes import Change
+from .selection import Selection
 from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import slicer
 
 from ..mrml.results import kept_result
 from ..mrml.xrays import is_single_image
-from .selection import Change, Selection
+from .changes import Change
+from .selection import Selection
 from .xray_table import has_usable_geometry
 
 

@@ -21,8 +21,10 @@ from ..mrml.geometry import (
     set_entry,
 )
 from ..mrml.xrays import is_single_image
+from .changes import Change
 from .messages import show_message, told_to_people
-from .selection import Change, Selection, begin_geometry
+from .nodes import begin_geometry
+from .selection import Selection
 from .widgets import LengthField, set_quietly
 from .xray_table import CurrentXray
 

@@ -1,4 +1,4 @@
-"""1 Images: a CT and any number of X-rays, loaded from files, from the scene, or made up."""
+"""1 Images: a CT with its bones and any number of X-rays, loaded from files, from the scene, or made up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ..mrml.loading import LoadedXrays, is_xray_file, load_xrays, split_stack, s
 from ..mrml.masks import Drawn, meaning_of, set_meaning
 from ..mrml.xrays import is_single_image
 from . import dependencies
+from .changes import Change
 from .drops import Drops
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
-from .selection import Change, Selection
+from .segment_list import SegmentList
+from .selection import Selection
 from .widgets import set_node_quietly, set_quietly
 from .xray_table import XrayTable
 
@@ -36,6 +38,7 @@ class ImagesSection:
     def __init__(self, selection: Selection, display: SceneDisplay, ui: Any, requirements: str | Path) -> None:
         self._selection, self._ui, self._requirements = selection, ui, requirements
         self._table = XrayTable(selection, ui.xrayTable)
+        self._segments = SegmentList(selection, ui)
         self._drops = Drops(ui.XrayCTRegistration, self._wants, self.take_files)
         ui.addXraySelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_add)
         ui.maskSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_mask)

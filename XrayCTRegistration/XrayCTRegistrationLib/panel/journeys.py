@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import qt
 import SimpleITK as sitk
 import slicer
 
 from ..geometry import view_to_carm
+from ..mrml.bone_transforms import in_ct
 from ..mrml.frames import lps_points
 from ..mrml.overlay import edge_points
 from ..mrml.poses import place_of, pose_of
@@ -24,6 +26,7 @@ from ..mrml.results import kept_result
 from ..mrml.tables import results_table
 from ..mrml.volumes import fill_volume
 from ..mrml.xrays import view_of
+from ..state import finished
 from . import dependencies
 from .choices import Method
 
@@ -222,6 +225,37 @@ class Journeys(unittest.TestCase):
         for node in self.selection.xray_nodes:
             np.testing.assert_allclose(view_of(node).source, view_of(first).source, atol=1e-6)
 
+    def test_one_bone(self) -> None:
+        """A vertebra that moved on its own is checked in the segmentation, found, undone and brought again."""
+        from ..mrml.sample import bones_steps  # which needs torch, as the test does
+
+        sample = finished(bones_steps(slicer.mrmlScene))
+        self.selection.choose(sample.ct_node, sample.xray_nodes)
+        self.ui.segmentationSelector.setCurrentNode(sample.segmentation_node)
+        self._until(lambda: self.ui.segmentsListWidget.count)
+        self._check("L3")
+        self._until(lambda: self.selection.problem == "" and self.selection.bones.standing)
+        self._register()
+        (bone,) = self.selection.bones.standing
+        self.assertEqual(bone.node.GetName(), "L3")
+        self.assertIs(bone.node.GetParentTransformNode(), self.selection.pose_node)
+        true = sample.true_pose @ sample.motions["L3"]
+        apart, whole = (pose.apply(bone.center) - true.apply(bone.center) for pose in (bone.pose, self.selection.pose))
+        self.assertLess(np.linalg.norm(apart), _ONE_PIXEL_MM)
+        self.assertGreater(np.linalg.norm(whole), 2 * _ONE_PIXEL_MM)  # one pose for all is wrong
+        self.assertEqual(self.ui.boneResultsTable.rowCount, 1)
+        self.ui.undoButton.click()
+        np.testing.assert_allclose(in_ct(bone.node), np.eye(4).ravel(), atol=1e-9)
+        self.ui.redoButton.click()
+        self._assert_same_pose(self.selection.bones.standing[0].pose, bone.pose)
+
+    def _check(self, name: str) -> None:
+        """Check a segment of the list, as by hand."""
+        widget = self.ui.segmentsListWidget
+        for row in range(widget.count):
+            if widget.item(row).text() == name:
+                widget.item(row).setCheckState(qt.Qt.Checked)
+
     def _load_sample(self) -> None:
         self.ui.loadSampleButton.click()
         self.assertEqual(self.selection.problem, "")
@@ -244,8 +278,11 @@ class Journeys(unittest.TestCase):
         self.assertFalse(self.ui.registerButton.enabled)
         self.assertIn(reason, self.ui.registerButton.toolTip)
 
-    def _assert_same(self, pose: Any, expected: Any) -> None:
+    def _assert_same_pose(self, pose: Any, expected: Any) -> None:
         np.testing.assert_allclose(pose.matrix, expected.matrix, atol=1e-6)
+
+    def _assert_same(self, pose: Any, expected: Any) -> None:
+        self._assert_same_pose(pose, expected)
         np.testing.assert_allclose(pose_of(self.selection.pose_node).matrix, expected.matrix, atol=1e-6)
 
     def _shift_mm(self, first: Any, second: Any) -> float:

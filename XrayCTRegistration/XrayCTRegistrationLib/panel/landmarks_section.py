@@ -13,8 +13,9 @@ from ..errors import InputError
 from ..landmarks import landmark_errors_mm, pose_from_landmarks
 from ..mrml.chosen import choose_landmarks, landmarks_node
 from ..mrml.landmarks import ct_landmarks, sighting_of
+from .changes import Change
 from .messages import told_to_people
-from .selection import Change, Selection
+from .selection import Selection
 from .widgets import set_node_quietly
 from .xray_table import CurrentXray
 

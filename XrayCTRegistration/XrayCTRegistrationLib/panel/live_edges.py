@@ -1,18 +1,24 @@
-"""Green edges that follow the CT while its pose changes: coarse at once, fine when it rests."""
+"""Edges that follow the CT and its bones while their poses change: coarse at once, fine when they rest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from ..geometry import Pose
-from ..mrml.overlay import clear_edges, show_edges
+from ..edge_lines import EdgeLines
+from ..geometry import Pose, XrayView
+from ..mrml.overlay import GREEN, Drawn, clear_edges, show_edges
+from ..volume import Volume
+from .bone_preparation import BonePreparation
+from .changes import Change
 from .ct_preparation import CtPreparation
-from .selection import Change, Selection
+from .selection import Selection
 from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
@@ -24,31 +30,42 @@ _MOVING_PX_OF_SEVERAL = 128
 
 
 class LiveEdges:
-    """Draws the edges of the chosen CT over the chosen X-rays.
+    """Draws the edges of the chosen CT over the chosen X-rays, and those of its chosen bones each in its own colour.
 
     say: called with what there is to say of the pose: how similar the images are, or why there are no edges.
     """
 
     def __init__(
-        self, selection: Selection, preparation: CtPreparation, ticker: Ticker, say: Callable[[str], None]
+        self,
+        selection: Selection,
+        preparation: CtPreparation,
+        bones: BonePreparation,
+        ticker: Ticker,
+        say: Callable[[str], None],
     ) -> None:
-        self._selection, self._preparation, self._ticker, self._say = selection, preparation, ticker, say
+        self._selection, self._preparation, self._bones = selection, preparation, bones
+        self._ticker, self._say = ticker, say
         self._judging: Preparation | None = None  # the similarity of the pose, on its way
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
-        self._left: list[int] = []  # views to draw finely, one between two events of the window
-        self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
+        self._coarse: list[int] = []  # views to draw coarsely, one between two events of the window
+        self._left: list[tuple[int, int]] = []  # views and parts to draw finely, one between two events of the window
+        self._drawn: dict[tuple[int, int], _DrawnPart] = {}  # by view and part
+        self._moving, self._resting, self._next = map(_single_shot, (_MOVING_MS, _RESTING_MS, _MOVING_MS))
         self._moving.connect("timeout()", self._draw_coarsely)
-        self._resting.connect("timeout()", self._draw_one_finely)
+        for timer in (self._resting, self._next):
+            timer.connect("timeout()", self._draw_one_finely)
         selection.listen(Change.INPUTS, self._take_inputs)
         selection.listen(Change.CT_PREPARED, self.follow)
+        selection.listen(Change.BONES, self._forget_parts)
+        selection.listen(Change.BONES_PREPARED, self.follow)
         selection.listen(Change.POSE, self.follow)
         selection.listen(Change.RUNNING, self._on_running)
 
     def forget(self) -> None:
         """Stop, and let go of images and nodes."""
         self._stop()
-        self._preview, self._xray_nodes = None, ()
+        self._preview, self._xray_nodes, self._drawn = None, (), {}
 
     def follow(self) -> None:
         """Draw the pose soon, and finely once no other has come for a while."""
@@ -61,9 +78,13 @@ class LiveEdges:
         if self._preview is None:
             self._make_preview()
         if self._preview is not None:
-            self._left = list(range(len(self._xray_nodes)))
+            parts = range(len(self._parts(selection.pose)))
+            views = range(len(self._xray_nodes))
+            self._coarse += [index for index in views if index not in self._coarse]  # those that wait come first
+            self._left = [(index, part) for index in range(len(self._xray_nodes)) for part in parts]
             if not self._moving.isActive():
                 self._moving.start()
+            self._next.stop()
             self._resting.start()
 
     def draw_running(self, pose: Pose) -> None:
@@ -75,7 +96,7 @@ class LiveEdges:
     def _take_inputs(self) -> None:
         """Draw what is chosen from now on."""
         self._stop()
-        self._preview = None
+        self._preview, self._drawn = None, {}
         if self._selection.inputs is None:
             self._clear()
         for node in self._xray_nodes:
@@ -102,9 +123,13 @@ class LiveEdges:
         if not self._selection.running:
             self._preview = None  # the registration has found the polarity
 
+    def _forget_parts(self) -> None:
+        self._left, self._drawn = [], {}
+
     def _stop(self) -> None:
-        self._moving.stop()
-        self._resting.stop()
+        for timer in (self._moving, self._resting, self._next):
+            timer.stop()
+        self._coarse, self._left = [], []
         self._drop_judging()
 
     def _drop_judging(self) -> None:
@@ -121,13 +146,14 @@ class LiveEdges:
         self._say("")
 
     def _draw_coarsely(self) -> None:
-        """Draw all views now, fast, and say soon how similar they are."""
+        """Draw a view now, fast, the others next, and then say soon how similar they are."""
         pose = self._selection.pose
-        if self._preview is None or pose is None:
+        if self._preview is None or pose is None or not self._coarse:
             return
         longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
-        for index in range(len(self._xray_nodes)):
-            self._draw(index, pose, longest_px)
+        self._draw(self._coarse.pop(0), pose, longest_px)
+        if self._coarse:
+            self._moving.start()
         self._drop_judging()
         self._judging = Preparation(self._preview.similarity_steps(pose), self._say_similarity)
         self._ticker.run(self._judging)
@@ -137,21 +163,82 @@ class LiveEdges:
         if math.isnan(similarity):
             self._say(_("The CT is outside the X-rays' view."))
         else:
-            self._say(_("Similarity {similarity:.3f}").format(similarity=similarity))
+            in_one_piece = _("Similarity of the CT in one piece {similarity:.3f}")
+            text = in_one_piece if self._selection.bones.standing else _("Similarity {similarity:.3f}")
+            self._say(text.format(similarity=similarity))
 
     def _draw_one_finely(self) -> None:
         pose = self._selection.pose
         if self._left and self._preview is not None and pose is not None:
-            self._draw(self._left.pop(0), pose, _RESTING_PX)
+            drawn = False
+            while self._left and not drawn:
+                index, part = self._left.pop(0)
+                drawn = self._draw(index, pose, _RESTING_PX, part)
             if self._left:
-                self._resting.start()
+                self._next.start()
 
-    def _draw(self, index: int, pose: Pose, longest_px: int) -> None:
+    def _draw(self, index: int, pose: Pose, longest_px: int, only: int | None = None) -> bool:
+        """Draw a view: all parts, or one of them beside the others as they were drawn; whether anything was new."""
         node = self._xray_nodes[index]
         if node.GetScene() is None:
-            return
-        lines, view = self._preview.edges(index, pose, longest_px)
-        show_edges(node, lines, view)
+            return False
+        parts, new = self._parts(pose), False
+        for number, part in enumerate(parts):
+            if only in (None, number) and not part.is_drawn(self._drawn.get((index, number)), longest_px):
+                lines, view = part.edges(self._preview.views[index], longest_px)
+                self._drawn[index, number] = _DrawnPart(part, longest_px, Drawn(lines, view, part.color))
+                new = True
+        if new:
+            drawn = [self._drawn.get((index, number)) for number in range(len(parts))]
+            show_edges(node, [one.drawn for one in drawn if one is not None])
+        return new
+
+    def _parts(self, pose: Pose) -> list[_Part]:
+        """What is drawn when the CT is at a pose: the CT in one piece, or what is left of it and its bones."""
+        preview, selection = self._bones.preview(), self._selection
+        if preview is None or selection.pose is None:
+            return [_Part(self._preparation.preview_ct().projector, None, pose, GREEN)]
+        moved, chosen = pose @ selection.pose.inverse(), selection.bones.prepared.chosen
+        standing = {bone.segment_id: bone for bone in selection.bones.standing}
+        parts = [_Part(preview.rest, None, pose, GREEN)]
+        for segment_id, (volume, projector) in zip(chosen.ids, preview.bones):
+            if segment_id in standing:
+                bone = standing[segment_id]
+                parts.append(_Part(projector, volume, moved @ bone.pose, bone.color))
+        return parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Something that is drawn at a pose. volume: of a bone, whose edges are sought about its shadow alone."""
+
+    projector: Any
+    volume: Volume | None
+    pose: Pose
+    color: tuple[float, float, float]
+
+    def is_drawn(self, before: _DrawnPart | None, longest_px: int) -> bool:
+        """Whether it was drawn as it stands, finely enough."""
+        if before is None or before.longest_px < longest_px or before.part.projector is not self.projector:
+            return False
+        return before.part.color == self.color and np.array_equal(before.part.pose.matrix, self.pose.matrix)
+
+    def edges(self, view: XrayView, longest_px: int) -> tuple[EdgeLines, XrayView]:
+        """Its edges, and the view whose pixels they are given in."""
+        from ..preview import edges_of, edges_of_bone
+
+        if self.volume is None:
+            return edges_of(self.projector, view, self.pose, longest_px)
+        return edges_of_bone(self.projector, self.volume, view, self.pose, longest_px)
+
+
+@dataclass(frozen=True, eq=False)
+class _DrawnPart:
+    """A part as it was drawn in a view."""
+
+    part: _Part
+    longest_px: int
+    drawn: Drawn
 
 
 def _single_shot(milliseconds: int) -> Any:

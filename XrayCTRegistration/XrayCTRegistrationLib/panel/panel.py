@@ -7,6 +7,7 @@ from typing import Any
 
 import qt
 
+from .bone_preparation import BonePreparation
 from .ct_preparation import CtPreparation
 from .folding import Folding
 from .geometry_section import GeometrySection
@@ -34,14 +35,15 @@ class Panel:
         self.selection = Selection()
         self._ticker = Ticker()
         self._preparation = CtPreparation(self.selection, self._ticker)
+        self._bones = BonePreparation(self.selection, self._preparation, self._ticker)
         self._display = SceneDisplay(self.selection, self._preparation)
         self.images = ImagesSection(self.selection, self._display, ui, requirements)
         self._geometry = GeometrySection(self.selection, ui)
         self._pose = PoseSection(self.selection, self._display, ui)
         self._landmarks = LandmarksSection(self.selection, ui)
-        self._edges = LiveEdges(self.selection, self._preparation, self._ticker, self._pose.say)
+        self._edges = LiveEdges(self.selection, self._preparation, self._bones, self._ticker, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
-        self._strip = Strip(self.selection, self.runner, self._preparation, ui)
+        self._strip = Strip(self.selection, self.runner, (self._preparation, self._bones), ui)
         self._result = ResultSection(self.selection, self._preparation, ui, requirements)
         self._folding = Folding(self.selection, ui)
         wrapped = [label for label in vars(ui).values() if isinstance(label, qt.QLabel) and label.wordWrap]
@@ -57,6 +59,7 @@ class Panel:
         self.runner.abandon()
         self._pose.stop()
         self._preparation.forget()
+        self._bones.forget()
         self._landmarks.forget()
         self._edges.forget()
         self._display.forget()

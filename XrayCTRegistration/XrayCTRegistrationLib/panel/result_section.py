@@ -10,14 +10,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
+from ..mrml.bone_transforms import KeptBone, kept_bone
 from ..mrml.report import files_replaced, kept_report, save_report
 from ..mrml.results import KeptResult, kept_result
 from ..mrml.tables import results_table, show_table
 from . import dependencies
+from .changes import Change
 from .ct_preparation import CtPreparation
 from .messages import told_to_people
 from .result_words import confidence_word
-from .selection import Change, Selection
+from .selection import Selection
+
+_NAME, _SIMILARITY, _MOVED = range(3)
 
 
 class ResultSection:
@@ -28,6 +32,10 @@ class ResultSection:
         self._requirements = requirements
         ui.saveReportButton.connect("clicked()", self._on_save_report)
         ui.showTableButton.connect("clicked()", self._on_show_table)
+        header = ui.boneResultsTable.horizontalHeader()
+        header.setSectionResizeMode(_MOVED, qt.QHeaderView.Stretch)
+        for column in (_NAME, _SIMILARITY):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         selection.listen(Change.LOOKS, self.update)
 
     def update(self) -> None:
@@ -38,6 +46,7 @@ class ResultSection:
         ui.movedLabel.text = self._moved(result)
         ui.confidenceLabel.text = self._confidence(result)
         ui.resultNoteLabel.text = self._note(result)
+        self._show_bones()
         ui.saveReportButton.enabled = self._can_report()
         ui.showTableButton.enabled = self._table() is not None
 
@@ -67,6 +76,35 @@ class ResultSection:
             return _("Nothing more alike than the start was found: the CT stays where it stood.")
         return _("Look at the edges before you trust it: similarity alone does not tell a wrong patient.")
 
+    def _show_bones(self) -> None:
+        """A row for each chosen bone that was registered."""
+        table = self._ui.boneResultsTable
+        results = [(bone, kept) for bone in self._selection.bones.standing if (kept := kept_bone(bone.node))]
+        table.setRowCount(len(results))
+        for row, (bone, kept) in enumerate(results):
+            moved_since = not kept.is_of(bone.node)
+            for column, text in enumerate((bone.name, *self._figures(kept, moved_since))):
+                item = table.item(row, column)
+                if item is None:
+                    item = qt.QTableWidgetItem()
+                    table.setItem(row, column, item)
+                item.setText(text)
+                item.setToolTip(text)
+            red, green, blue = (round(255 * share) for share in bone.color)
+            table.item(row, _NAME).setData(qt.Qt.DecorationRole, qt.QColor(red, green, blue))
+        table.setVisible(bool(results))
+
+    def _figures(self, kept: KeptBone, moved_since: bool) -> tuple[str, str]:
+        """Similarity, and how far a bone moved in the CT."""
+        if not kept.shown:
+            return "", _("not in the X-ray: stays with the CT")
+        moved = _("{turn:.1f}\u00b0, {shift}").format(
+            turn=kept.moved_deg, shift=self._selection.unit.text(kept.moved_mm)
+        )
+        if moved_since:
+            moved = _("{moved}, then by hand").format(moved=moved)
+        return f"{kept.similarity:.3f}", moved
+
     def _can_report(self) -> bool:
         selection = self._selection
         ready = selection.inputs is not None and self._preparation.volume is not None and not selection.running
@@ -85,7 +123,7 @@ class ResultSection:
 
     def _save_report(self, folder: str) -> None:
         """Write the report, where a person agrees to what it replaces."""
-        replaced = files_replaced(folder)
+        replaced = files_replaced(folder, self._selection.pose_node)
         question = _("{folder} has {names} already. Replace them?").format(folder=folder, names=", ".join(replaced))
         if replaced and not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("X-ray CT Registration")):
             return

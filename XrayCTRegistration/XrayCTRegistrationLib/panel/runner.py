@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
+from ..errors import InputError
+from ..mrml.bone_transforms import bone_row
 from ..mrml.chosen import mask_node
 from ..mrml.inputs import frames_of_inputs
 from ..mrml.poses import initial_pose, keep_initial_pose, pose_of
 from ..mrml.report import forget_report, keep_report
 from ..mrml.results import keep_result, kept_result, result_to_keep
+from ..mrml.segments import ChosenBones, has_segment, segments_key
 from ..mrml.sequences import add_pose_sequence
 from ..mrml.tables import add_result_row
 from . import dependencies
+from .changes import Change
 from .choices import Device, Method
 from .live_edges import LiveEdges
 from .pace import Pace
-from .selection import Change, Selection
+from .selection import Selection
 from .ticker import Ticker
 
 if TYPE_CHECKING:
@@ -45,6 +49,9 @@ class Runner:
         self._method, self._near = Method.AUTO, False
         self._lost_nearby: Pose | None = None  # the start of a near search that does not trust what it found
         self._input_nodes: tuple[Any, ...] = ()
+        self._bone_names: dict[str, str] = {}  # of the segments that are registered, by their ids
+        self._segmentation: Any | None = None
+        self._segments_key: Any = None
         self._init = ""  # where it began, in words
         self._pace = Pace(0.0, 0.0)
         self._told_at = 0.0
@@ -77,7 +84,7 @@ class Runner:
         from ..mrml.session import Session
 
         selection.update()  # with the packages there, the edges are drawn
-        inputs = selection.checked_inputs()
+        inputs, chosen = selection.checked_inputs(), self._bones_for(method, frames)
         pose_node, xray_nodes = selection.pose_node, selection.xray_nodes
         start = pose_of(pose_node)
         result = kept_result(pose_node)
@@ -86,7 +93,11 @@ class Runner:
         selection.record()
         self._init = "center" if selection.untouched else pose_node.GetName()
         run = frames_of_inputs(xray_nodes) if frames else None
-        self.session = Session(inputs, pose_node, start, self._settings(method, near), run)
+        standing = {bone.segment_id: bone.node for bone in selection.bones.standing}
+        bone_nodes = [standing[segment_id] for segment_id in chosen.ids] if chosen is not None else []
+        self.session = Session(inputs, pose_node, start, self._settings(method, near), run, chosen, bone_nodes)
+        self._bone_names = {one: selection.bones.name_of(one) for one in chosen.ids} if chosen is not None else {}
+        self._segmentation, self._segments_key = selection.bones.node, selection.bones.listed_key
         self._method, self._near, self._lost_nearby = method, near and method.searches, None
         self._input_nodes = (selection.ct_node, pose_node, *xray_nodes)
         self._pace = Pace(time.perf_counter(), self._ticker.lag_s)
@@ -110,10 +121,10 @@ class Runner:
     def advance(self, budget_s: float) -> bool:
         """Run some steps, or show how far they are; never both, to keep the tick short."""
         session = self.session
-        gone = next((node for node in self._input_nodes if node.GetScene() is None), None)
-        if gone is not None:
+        gone = self._removed()
+        if gone:
             session.cancel()
-            self._end(_("{name} was removed: the registration has ended.").format(name=gone.GetName()))
+            self._end(_("{name} was removed: the registration has ended.").format(name=gone))
             return False
         if self._pace.is_due(time.perf_counter(), self._ticker.lag_s):
             self._show()
@@ -129,6 +140,25 @@ class Runner:
         else:
             self._finish()
         return going_on
+
+    def _removed(self) -> str:
+        """The name of an input that has been removed from the scene, or of a segment that is registered."""
+        nodes = (*self._input_nodes, *([self._segmentation] if self._bone_names else []))
+        for node in nodes:
+            if node.GetScene() is None:
+                return node.GetName()
+        return next((name for one, name in self._bone_names.items() if not has_segment(self._segmentation, one)), "")
+
+    def _bones_for(self, method: Method, frames: bool) -> ChosenBones | None:
+        """The bones that are registered, too; none by a search alone. InputError where they cannot be."""
+        bones = self._selection.bones
+        if not bones.ids or method is Method.SEARCH:
+            return None
+        if frames:
+            raise InputError(_("Bones are registered in single images, not in runs of frames. Uncheck them first."))
+        if bones.prepared is None:
+            raise InputError(bones.problem)
+        return bones.prepared.chosen
 
     def _settings(self, method: Method, near: bool) -> Settings:
         from ..registration import Settings
@@ -175,11 +205,14 @@ class Runner:
         session = self.session
         last = session.results[-1]
         if self._method is not Method.SEARCH:
+            session.show_bones()
             self._keep(session)
         if self._near and last.confidence.level == "low":
             self._lost_nearby = session.start
         searched = _("The search has ended: Register refines what it found.")
-        self._end(searched if self._method is Method.SEARCH else "")
+        edited = bool(self._bone_names) and segments_key(self._segmentation) != self._segments_key
+        went_on = _("The segmentation was edited meanwhile: the bones were registered as they were at the start.")
+        self._end(searched if self._method is Method.SEARCH else went_on if edited else "")
 
     def _keep(self, session: Session) -> None:
         """Keep results with the pose's node, in the table, and what a report says where it is a single one."""
@@ -189,11 +222,17 @@ class Runner:
         owner, now = self._selection.parameters.parameterNode, datetime.now()
         for result in session.results:
             add_result_row(owner, result_to_keep(result, method), ct_node, xray_nodes, now)
+        if session.bones_result is not None:
+            seconds = session.bones_result.seconds / len(session.bones_result.bones)
+            for bone in session.bones_result.bones:
+                row = bone_row(bone, method, seconds)
+                add_result_row(owner, row, ct_node, xray_nodes, now, bone.name)
         if session.is_run:
             forget_report(pose_node)
         else:
             masks = [mask_node(node) for node in xray_nodes]
-            keep_report(pose_node, last, session.settings, self._init, ct_node, xray_nodes, masks)
+            bones = session.registered_bones(self._segmentation.GetName()) if session.bones_result else None
+            keep_report(pose_node, last, session.settings, self._init, ct_node, xray_nodes, masks, bones)
 
     def _end(self, text: str) -> None:
         """Leave the registering state, with the pose that was found."""
@@ -228,5 +267,6 @@ def _stage_name(stage: str) -> str:
         "CMA-ES": _("Searching nearby"),
         "gradient": _("Refining"),
         "report": _("Judging the result"),
+        "bones": _("Registering the bones"),
     }
     return names.get(stage, stage)

@@ -16,6 +16,7 @@ SAMPLES = {  # by the name of the thumbnail and of the function in mrml.sample
     "two-views": ("X-ray CT spine, two views", "sample_steps"),
     "metal-and-cut-ct": ("X-ray CT spine, metal and a cut CT", "metal_and_cut_ct_steps"),
     "fluoroscopy-run": ("X-ray CT spine, fluoroscopy run", "run_steps"),
+    "bones-that-moved": ("X-ray CT spine, bones that moved", "bones_steps"),
 }
 
 
@@ -47,6 +48,8 @@ def _maker(function: str, requirements: Path) -> Callable[[Any], list[Any]]:
             with slicer.util.WaitCursor():
                 nodes = finished(getattr(sample, function)(slicer.mrmlScene))
                 made = [nodes.ct_node, *nodes.xray_nodes]
+                if nodes.segmentation_node is not None:
+                    made.append(nodes.segmentation_node)
         return made
 
     return make

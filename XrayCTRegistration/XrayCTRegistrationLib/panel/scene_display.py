@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import qt
 import slicer
 
 from ..mrml.display import show_as_registered
 from ..mrml.frames import lps_points
 from ..mrml.landmarks import follow_ct
-from ..mrml.models import bone_node, show_beam, show_bone, show_model
+from ..mrml.models import bone_node, bone_surface_steps, show_beam, show_bone, show_model, surface_node
 from ..mrml.shown import Shown
 from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
+from ..state import finished
+from .changes import Change
 from .ct_preparation import CtPreparation
-from .selection import Change, Selection
+from .selection import Selection
 
 _UNTIL_LAID_OUT_MS = 100
 
@@ -26,6 +31,7 @@ class SceneDisplay:
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
         self._handles_shown = self._stored_pixels = False
+        self._bone_of: Any = None  # what the CT's bone in 3D was made of
         self._laid_out = qt.QTimer()  # views get their size only when the layout has changed
         self._laid_out.setSingleShot(True)
         self._laid_out.setInterval(_UNTIL_LAID_OUT_MS)
@@ -37,7 +43,7 @@ class SceneDisplay:
     def forget(self) -> None:
         """Stop, and let go of nodes."""
         self._laid_out.stop()
-        self._xrays_shown, self._shown_with = (), {}
+        self._xrays_shown, self._shown_with, self._bone_of = (), {}, None
 
     def show_views(self) -> None:
         """Change to the layout for so many X-rays, and show them; nothing happens without a main window."""
@@ -53,14 +59,15 @@ class SceneDisplay:
         fit_views(slicer.mrmlScene, self._selection.xray_nodes)
 
     def show_handles(self, shown: bool) -> None:
-        """Show handles that move the CT and turn it about its middle, or hide them."""
+        """Show handles that move what is chosen to move, the CT or one of its bones, about its middle, or hide them."""
         self._handles_shown = shown
-        node, inputs = self._selection.pose_node, self._selection.inputs
-        if node is None or inputs is None or not (shown or node.GetDisplayNode()):
+        selection = self._selection
+        if selection.pose_node is None or selection.inputs is None:
             return
-        node.CreateDefaultDisplayNodes()
-        node.SetCenterOfTransformation(*lps_points(inputs.ct.center))
-        node.GetDisplayNode().SetEditorVisibility(shown)
+        moving = selection.bones.moving
+        _show_handles(selection.pose_node, selection.inputs.ct.center, shown and moving is None)
+        for bone in selection.bones.standing:
+            _show_handles(bone.node, bone.center, shown and bone is moving)
 
     def _on_inputs(self) -> None:
         selection = self._selection
@@ -99,19 +106,33 @@ class SceneDisplay:
         self._tidy_up()
 
     def _show_bone(self) -> None:
-        """Show the CT's bone in the 3D view, or hide it."""
-        selection = self._selection
+        """Show the CT's bone in the 3D view, and the chosen bones, which are not in it then; or hide them."""
+        selection, prepared = self._selection, self._selection.bones.prepared
         node, shown = bone_node(selection.ct_node), selection.parameters.showBone
-        if node is None and shown and self._preparation.volume is not None:
-            node = show_bone(selection.ct_node, self._preparation.volume)
+        source = prepared.rest_surface if prepared is not None else self._preparation.volume
+        waiting = prepared is None and bool(selection.bones.ids)  # it would be made twice
+        if shown and source is not None and not waiting and (node is None or self._is_of_others(source)):
+            surface = source if prepared is not None else finished(bone_surface_steps(source))
+            node, self._bone_of = show_bone(selection.ct_node, surface), source
         if node is not None:
             node.SetAndObserveTransformNodeID(selection.ct_node.GetTransformNodeID())
             show_model(node, shown)
+        for bone in selection.bones.standing:
+            if surface_node(bone.node) is not None:
+                show_model(surface_node(bone.node), shown)
+
+    def _is_of_others(self, source: Any) -> bool:
+        """Whether the CT's bone in 3D was made with other bones in it. One that was read with the scene is believed."""
+        if self._bone_of is None:
+            self._bone_of = source
+        return self._bone_of is not source
 
     def _tidy_up(self) -> None:
         """Hide beams of X-rays that are no longer chosen; remove what belonged to nodes that are gone."""
         selection = self._selection
-        chosen = {node.GetID(): node for node in (selection.ct_node, *selection.xray_nodes) if node is not None}
+        bones = [bone.node for bone in selection.bones.standing]
+        nodes = (selection.ct_node, *selection.xray_nodes, *bones)
+        chosen = {node.GetID(): node for node in nodes if node is not None}
         for node_id, shown in self._shown_with.items():
             if shown.owner.GetScene() is None:
                 shown.remove()
@@ -129,3 +150,11 @@ class SceneDisplay:
             view_node = manager.threeDWidget(0).mrmlViewNode()
             camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view_node)
             look_over_sources(camera, selection.inputs.views)
+
+
+def _show_handles(transform_node: Any, center: np.ndarray, shown: bool) -> None:
+    """Show handles of a transform about a point of what it carries, (3,) in LPS, or hide them."""
+    if shown or transform_node.GetDisplayNode():
+        transform_node.CreateDefaultDisplayNodes()
+        transform_node.SetCenterOfTransformation(*lps_points(center))
+        transform_node.GetDisplayNode().SetEditorVisibility(shown)

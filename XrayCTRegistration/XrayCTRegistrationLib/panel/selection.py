@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any
 
 import slicer
@@ -12,9 +11,9 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import InputError
 from ..geometry import Pose
-from ..mrml.chosen import choose_xrays, chosen_xrays, mask_node
-from ..mrml.dicom import dicom_entries
-from ..mrml.geometry import is_started, start_geometry
+from ..mrml.bone_transforms import StandingBone, bone_nodes
+from ..mrml.chosen import choose_segments, choose_xrays, chosen_xrays, mask_node, segmentation_node
+from ..mrml.geometry import is_started
 from ..mrml.history import History, Standing
 from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
 from ..mrml.poses import centered_pose, check_moves_only_the_ct, pose_node_for, pose_of, set_pose
@@ -23,18 +22,10 @@ from ..mrml.start import is_untouched, note_centred, note_set
 from ..mrml.units import LengthUnit, length_unit, length_unit_node
 from ..mrml.xrays import is_single_image
 from ..xray import Polarity
+from .bone_choice import BoneChoice
+from .changes import Change
 from .messages import told_to_people
-
-
-class Change(Enum):
-    """What listeners are told of. LOOKS is told after each of the others, too."""
-
-    INPUTS = "images, masks or geometry: what would be registered"
-    CT_PREPARED = "the CT is ready to be shown, or cannot be used"
-    POSE = "where the CT stands"
-    RUNNING = "a registration has begun or ended"
-    PROGRESS = "how far work in the background is"
-    LOOKS = "anything that the widgets of a section show"
+from .nodes import begin_geometry, changes_of_drawing
 
 
 class Selection(VTKObservationMixin):
@@ -42,8 +33,9 @@ class Selection(VTKObservationMixin):
 
     parameters: the parameter node, None between scenes. inputs: what is registered, None while it cannot be.
     pose: of the pose node, None while there is none or it is not rigid. running: whether a registration goes on, and
-    the nodes are left alone. history: where CT and X-rays stood. ct_key: what the CT's voxels and place depend on;
-    while it stays, so do they.
+    the nodes are left alone. history: where CT, bones and X-rays stood. ct_key: what the CT's voxels and place depend
+    on; while it stays, so do they. bones: which of its bones are registered each at a pose of its own, none for the
+    whole CT.
     """
 
     def __init__(self) -> None:
@@ -51,9 +43,10 @@ class Selection(VTKObservationMixin):
         self.parameters: Any | None = None
         self.inputs: Inputs | None = None
         self.pose: Pose | None = None
+        self.bones = BoneChoice()
         self.history = History()
         self.running = False
-        self._problems = {"inputs": "", "ct": "", "pose": ""}
+        self._problems = {"inputs": "", "ct": "", "pose": "", "bone poses": ""}
         self._current = 0
         self.ct_key: Any = None
         self._key: Any = None
@@ -99,7 +92,7 @@ class Selection(VTKObservationMixin):
     @property
     def problem(self) -> str:
         """Why it cannot be registered, and what helps; empty where it can."""
-        return next((problem for problem in self._problems.values() if problem), "")
+        return next((problem for problem in self._problems.values() if problem), self.bones.problem)
 
     @property
     def unit(self) -> LengthUnit:
@@ -131,6 +124,15 @@ class Selection(VTKObservationMixin):
         """Choose these X-rays, in this order, each once."""
         choose_xrays(self.parameters.parameterNode, xray_nodes)
 
+    def choose_segments(self, node: Any | None, ids: Sequence[str] = ()) -> None:
+        """Choose a segmentation, or none, and the segments of it that are registered each at a pose of its own."""
+        choose_segments(self.parameters.parameterNode, node, ids)
+
+    def let_move(self, segment_id: str | None) -> None:
+        """Let sliders and handles move the bone of a chosen segment, or the whole CT."""
+        self.bones.moving_id = segment_id
+        self.tell(Change.LOOKS)
+
     def make_current(self, index: int) -> None:
         """Show mask, geometry and landmarks of this X-ray."""
         if index != self._current:
@@ -159,6 +161,7 @@ class Selection(VTKObservationMixin):
         self.removeObservers()
         self.parameters = self.inputs = self.pose = self.ct_key = self._key = None
         self._problems = dict.fromkeys(self._problems, "")
+        self.bones.forget()
         self._current, self.running = 0, False
         self.history.clear()
 
@@ -174,8 +177,11 @@ class Selection(VTKObservationMixin):
             self._start_geometries()
             changed = self._look_at_inputs()
             self._look_at_pose()
+            bones_changed = self._look_at_bones()
             if changed:
                 self.tell(Change.INPUTS)
+            if bones_changed:
+                self.tell(Change.BONES)
             self.tell(Change.POSE, Change.LOOKS)
         finally:
             self._updating = False
@@ -190,18 +196,22 @@ class Selection(VTKObservationMixin):
             note_set(self.pose_node)
             self.record()
 
+    def move_bone_to(self, bone: StandingBone, pose: Pose) -> None:
+        """A person moves a bone to a pose ct_to_world; it is recorded where it comes to rest."""
+        set_pose(bone.node, pose)
+
     def record(self) -> None:
-        """Note where CT and X-rays stand, to go back to."""
+        """Note where CT, bones and X-rays stand, to go back to."""
         if self.pose is not None:
-            self.history.record(Standing.of(self.pose, self.xray_nodes))
+            self.history.record(Standing.of(self.pose, self.xray_nodes, self.pose_node))
             self.tell(Change.LOOKS)
 
     def go_back(self) -> None:
-        """Let CT and X-rays stand as before."""
+        """Let CT, bones and X-rays stand as before."""
         self._restore(self.history.undo())
 
     def go_forward(self) -> None:
-        """Let CT and X-rays stand as before they went back."""
+        """Let them stand as before they went back."""
         self._restore(self.history.redo())
 
     def refuse_ct(self, problem: str) -> None:
@@ -216,23 +226,33 @@ class Selection(VTKObservationMixin):
         self.update()
 
     def _restore(self, standing: Standing) -> None:
-        standing.restore_geometries(self.xray_nodes)
-        set_pose(self.pose_node, standing.pose)
+        self._updating = True  # all of it moves before anybody is told
+        try:
+            standing.restore_geometries(self.xray_nodes)
+            set_pose(self.pose_node, standing.pose)
+            standing.restore_bones(self.pose_node)
+        finally:
+            self._updating = False
         self.update()
 
     def _follow_nodes(self) -> None:
         """Observe the chosen nodes: images, geometry, parents and pose."""
         self.removeObservers(self._on_node)
         self.removeObservers(self._on_pose)
+        self.removeObservers(self._on_bone)
         for node in {node.GetID(): node for node in (self.ct_node, *self.xray_nodes) if node is not None}.values():
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
             self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
             if node is not self.ct_node:  # its transform is the pose
                 self.addObserver(node, node.TransformModifiedEvent, self._on_node)
-            for changed, event in _changes_of_drawing(mask_node(node)):
+            for changed, event in changes_of_drawing(mask_node(node)):
                 self.addObserver(changed, event, self._on_node)
+        for changed, event in changes_of_drawing(segmentation_node(self.parameters.parameterNode)):
+            self.addObserver(changed, event, self._on_node)
         if self.pose_node is not None:
             self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
+            for node in bone_nodes(self.pose_node):
+                self.addObserver(node, node.TransformModifiedEvent, self._on_bone)
 
     def _start_geometries(self) -> None:
         """Begin the geometry of X-rays that have none with what their DICOM tags say."""
@@ -277,7 +297,18 @@ class Selection(VTKObservationMixin):
             self.ct_node.SetAndObserveTransformNodeID(self.pose_node.GetID())
         self._read_pose()
         if self.pose is not None and not self.running:
-            self.history.record(Standing.of(self.pose, self.xray_nodes))
+            self.history.record(Standing.of(self.pose, self.xray_nodes, self.pose_node))
+
+    def _look_at_bones(self) -> bool:
+        """Look at which bones are chosen, and let them stand in the scene; whether others are chosen than before."""
+        if self.running:
+            return False  # what runs goes on with what it copied
+        changed = self.bones.look(self.parameters.parameterNode, self.ct_node, self.ct_key)
+        if self.pose is not None:
+            if self.bones.stand(self.ct_node, self.pose_node):
+                self._follow_nodes()
+            self._read_bones()
+        return changed
 
     def _read_pose(self) -> None:
         try:
@@ -285,6 +316,13 @@ class Selection(VTKObservationMixin):
             self.pose, self._problems["pose"] = pose_of(self.pose_node), ""
         except InputError as error:
             self.pose, self._problems["pose"] = None, str(error)
+
+    def _read_bones(self) -> None:
+        try:
+            self.bones.read(self.pose_node)
+            self._problems["bone poses"] = ""
+        except InputError as error:
+            self._problems["bone poses"] = str(error)
 
     def _on_parameters(self, caller: Any, event: Any) -> None:
         with told_to_people():
@@ -305,28 +343,10 @@ class Selection(VTKObservationMixin):
             return
         with told_to_people():
             self._read_pose()
+            self._read_bones()
             self.tell(Change.POSE, Change.LOOKS)
 
-
-def begin_geometry(node: Any) -> None:
-    """Begin an X-ray's geometry with what its DICOM tags say; InputError where the file is damaged."""
-    try:
-        entries = dicom_entries(node, getattr(slicer, "dicomDatabase", None))
-    except InputError:
-        start_geometry(node, {})
-        raise
-    start_geometry(node, entries)
-
-
-def _changes_of_drawing(node: Any | None) -> list[tuple[Any, Any]]:
-    """Objects and their events that tell of a change in what was drawn on an X-ray."""
-    if node is None:
-        return []
-    changes = [(node, vtk.vtkCommand.ModifiedEvent)]
-    if node.IsA("vtkMRMLVolumeNode"):
-        changes.append((node, node.ImageDataModifiedEvent))
-    if node.IsA("vtkMRMLMarkupsNode"):
-        changes.append((node, node.PointModifiedEvent))
-    if node.IsA("vtkMRMLSegmentationNode") and node.GetSegmentation() is not None:
-        changes.append((node.GetSegmentation(), vtk.vtkCommand.AnyEvent))
-    return changes
+    def _on_bone(self, caller: Any, event: Any) -> None:
+        """A bone was moved in the CT, or along with it, which `_on_pose` sees to."""
+        if not self.running and not self._updating and self.bones.has_moved(caller):
+            self._on_pose(caller, event)

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import qt
 from slicer.i18n import tr as _
 
 from ..mrml.results import kept_result
 from ..mrml.sequences import frames_of
+from .changes import Change
 from .choices import Method
-from .ct_preparation import CtPreparation
 from .messages import show_message, told_to_people
 from .result_words import one_line
 from .runner import Runner
-from .selection import Change, Selection
+from .selection import Selection
 
 _DARK_BELOW = 128  # lightness of the window's colour, of 255
 
 
-class Strip:
-    """Starts and cancels registrations, and says how far they are."""
+class Preparing(Protocol):
+    """Work in the background. text, progress: what there is to say of it, nothing where it has ended, and 0 to 1."""
 
-    def __init__(self, selection: Selection, runner: Runner, preparation: CtPreparation, ui: Any) -> None:
-        self._selection, self._runner, self._preparation, self._ui = selection, runner, preparation, ui
+    text: str
+    progress: float
+
+
+class Strip:
+    """Starts and cancels registrations, and says how far they are.
+
+    preparations: what may go on while nothing is registered.
+    """
+
+    def __init__(self, selection: Selection, runner: Runner, preparations: Sequence[Preparing], ui: Any) -> None:
+        self._selection, self._runner, self._preparations, self._ui = selection, runner, preparations, ui
         ui.registerButton.connect("clicked()", self._on_register)
         ui.registerFramesButton.connect("clicked()", lambda: self._start(self._method, frames=True))
         ui.searchButton.connect("clicked()", lambda: self._start(Method.SEARCH))
@@ -74,10 +84,11 @@ class Strip:
         return one_line(result, selection.unit, not result.is_of(selection.pose), window.lightness() < _DARK_BELOW)
 
     def _show_progress(self) -> None:
-        ui, preparing = self._ui, bool(self._preparation.text) and not self._selection.running
-        ui.progressBar.setVisible(self._selection.running or preparing)
-        ui.progressBar.value = int(1000 * (self._preparation.progress if preparing else self._runner.progress))
-        show_message(ui.stageLabel, self._preparation.text if preparing else self._runner.text)
+        ui, running = self._ui, self._selection.running
+        preparing = None if running else next((one for one in self._preparations if one.text), None)
+        ui.progressBar.setVisible(running or preparing is not None)
+        ui.progressBar.value = int(1000 * (preparing or self._runner).progress)
+        show_message(ui.stageLabel, (preparing or self._runner).text)
 
     def _on_register(self) -> None:
         if self._selection.running:

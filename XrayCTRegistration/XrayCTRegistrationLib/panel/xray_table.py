@@ -11,7 +11,8 @@ from ..errors import InputError
 from ..mrml.chosen import mask_node
 from ..mrml.geometry import check_geometry, is_parametric
 from ..mrml.xrays import is_single_image
-from .selection import Change, Selection
+from .changes import Change
+from .selection import Selection
 from .widgets import set_quietly
 
 _IMAGE, _GEOMETRY, _MASK, _REMOVE = range(4)

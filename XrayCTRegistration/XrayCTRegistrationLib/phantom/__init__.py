@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from ..bones.segments import Segment, labelled
 from ..errors import InputError
 from ..volume import Volume
 from .pelvis_and_ribs import paint_pelvis, paint_ribs
 from .shapes import Canvas
 from .soft_tissue import AIR_HU, paint_organs, paint_trunk
-from .spine import drawn_spine, paint_spine
+from .spine import drawn_spine, paint_spine, spine_labels
 
 _NOISE_HU = 12.0
 _TEXTURE_HU = 8.0
@@ -18,7 +21,17 @@ _TEXTURE_MM = 6.0
 _LEAST_BODY_HU = -500.0
 _LEAST_HU = -1024.0  # as scanners clip
 
-__all__ = ["spine_centers_mm", "synthetic_spine"]
+_COLORS = (  # of T11 to L5: light, told apart by the colour-blind, none green as the edges of the CT
+    (0.90, 0.62, 0.00),
+    (0.34, 0.71, 0.91),
+    (0.94, 0.89, 0.26),
+    (0.80, 0.47, 0.65),
+    (0.25, 0.55, 1.00),
+    (0.95, 0.45, 0.20),
+    (0.75, 0.60, 1.00),
+)
+
+__all__ = ["spine_centers_mm", "spine_segments", "synthetic_spine"]
 
 
 def synthetic_spine(
@@ -55,6 +68,20 @@ def synthetic_spine(
 def spine_centers_mm(seed: int = 0) -> dict[str, np.ndarray]:
     """World points (3,) in the middle of the bodies of T11 to L5 in `synthetic_spine(seed)`, by name, top to bottom."""
     return {vertebra.name: vertebra.center for vertebra in drawn_spine(_random(seed, "spine")).vertebrae}
+
+
+def spine_segments(
+    seed: int = 0, spacing_mm: float = 1.5, size_mm: tuple[float, float, float] = (320.0, 240.0, 290.0)
+) -> list[Segment]:
+    """The vertebrae T11 to L5 of `synthetic_spine`, top to bottom, each with a colour, on the same grid, but cropped.
+
+    A vertebra that lies outside is left out.
+    """
+    canvas = Canvas(size_mm, spacing_mm, AIR_HU)
+    spine = drawn_spine(_random(seed, "spine"))
+    names = {number: vertebra.name for number, vertebra in enumerate(spine.vertebrae, start=1)}
+    segments = labelled(spine_labels(canvas, spine), canvas.ijk_to_world, names, "The phantom")
+    return [replace(one, number=None, color=_COLORS[(one.number or 1) - 1]) for one in segments]
 
 
 def _random(seed: int, purpose: str) -> np.random.Generator:

@@ -130,6 +130,16 @@ def paint_spine(canvas: Canvas, spine: Spine) -> None:
         canvas.paint_bone(where, outer, inner, CORTICAL_HU, spine.cancellous_hu)
 
 
+def spine_labels(canvas: Canvas, spine: Spine) -> np.ndarray:
+    """Which vertebra every voxel of a canvas belongs to, int16 (slices, rows, columns): 1 for the first, 0 for none."""
+    labels = np.zeros(canvas.hu.shape, np.int16)
+    for number, vertebra in enumerate(spine.vertebrae, start=1):
+        where, p = canvas.around(vertebra.center + vertebra.rotation @ (0, 26, -8), (60, 50, 42))
+        outer, _ = _vertebra(in_frame(p, vertebra.center, vertebra.rotation), vertebra, spine.scale)
+        labels[where][outer <= 0] = number
+    return labels
+
+
 def _paint_disc(canvas: Canvas, vertebra: Vertebra) -> None:
     where, p = canvas.around(vertebra.endplate(-1), 40)
     x, y, z = in_frame(p, vertebra.endplate(-1), vertebra.rotation)

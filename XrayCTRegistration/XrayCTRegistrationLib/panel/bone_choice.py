@@ -1,0 +1,149 @@
+"""Which bones of the CT are registered each at a pose of its own, and where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from ..bones.shown import ShownParts
+from ..errors import InputError
+from ..mrml.bone_transforms import (
+    StandingBone,
+    bone_node_of,
+    bone_nodes,
+    in_ct,
+    remove_unmoved,
+    show_bone_of,
+    standing_bone,
+)
+from ..mrml.chosen import chosen_segments, segmentation_node
+from ..mrml.models import show_model, surface_node
+from ..mrml.segments import ChosenBones, ListedSegment, follow_ct, segmentation_to_ct, segments_key
+
+if TYPE_CHECKING:
+    from ..preview import PreviewBones
+
+_SAME_DECIMALS = 6  # of the matrix to the CT, which is computed anew wherever both stand
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBones:
+    """The chosen bones made ready: to be registered, and to be shown. surfaces: one per bone, and rest_surface of
+    the CT's other bone, in the CT's own RAS. preview: None where packages are missing."""
+
+    chosen: ChosenBones
+    parts: ShownParts
+    surfaces: tuple[Any, ...]
+    rest_surface: Any
+    preview: PreviewBones | None
+
+
+class BoneChoice:
+    """A part of the selection.
+
+    node: the segmentation or label map, None for none. ids: of its chosen segments. own_to_ct: 4x4 from its LPS to the
+    CT's. listed, prepared: what `BonePreparation` has read of it, and made of the chosen, None until it has. standing:
+    the chosen bones in the scene. moving_id: the segment that sliders and handles move, None for the whole CT.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self.node: Any | None = None
+        self.ids: tuple[str, ...] = ()
+        self.own_to_ct = np.eye(4)
+        self.listed: tuple[ListedSegment, ...] | None = None
+        self.prepared: PreparedBones | None = None
+        self.standing: tuple[StandingBone, ...] = ()
+        self.moving_id: str | None = None
+        self.listed_key: Any = None
+        self._key: Any = None
+        self._in_ct: dict[str, tuple[float, ...]] = {}
+        self._refused = self._misplaced = ""
+
+    @property
+    def problem(self) -> str:
+        """Why the chosen bones cannot be registered; empty where they can, or none is chosen."""
+        if not self.ids:
+            return ""
+        waiting = _("The segmentation is being read.") if self.prepared is None else ""
+        return self.message or waiting
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the segmentation, or its chosen segments, whether or not any is chosen."""
+        return self._misplaced or self._refused
+
+    @property
+    def moving(self) -> StandingBone | None:
+        """The bone that sliders and handles move, None for the whole CT."""
+        return next((bone for bone in self.standing if bone.segment_id == self.moving_id), None)
+
+    def name_of(self, segment_id: str) -> str:
+        """What people call a segment."""
+        return next((one.name for one in self.listed or () if one.id == segment_id), segment_id)
+
+    def look(self, parameter_node: Any, ct_node: Any | None, ct_key: Any) -> bool:
+        """Look at what is chosen; False where nothing of it has changed since."""
+        node = segmentation_node(parameter_node)
+        ids = chosen_segments(parameter_node) if node is not None else ()
+        listed_key = segments_key(node) if node is not None else None
+        try:
+            own_to_ct = segmentation_to_ct(node, ct_node) if node is not None and ct_node is not None else np.eye(4)
+        except InputError as error:
+            key = (listed_key, ids, str(error), ct_key)
+            own_to_ct, misplaced = np.eye(4), str(error)
+        else:
+            key, misplaced = (listed_key, ids, np.round(own_to_ct, _SAME_DECIMALS).tolist(), ct_key), ""
+        if key == self._key:
+            return False
+        if listed_key != self.listed_key:
+            self.listed = None
+        self.node, self.ids, self.own_to_ct, self.listed_key, self._key = node, ids, own_to_ct, listed_key, key
+        self.prepared, self._refused, self._misplaced = None, "", misplaced
+        return True
+
+    def take_listed(self, listed: tuple[ListedSegment, ...]) -> None:
+        """Take what was read of the segmentation; chosen segments that it has no more are chosen no more."""
+        self.listed = listed
+        there = {one.id for one in listed}
+        self.ids = tuple(segment_id for segment_id in self.ids if segment_id in there)
+
+    def refuse(self, problem: str) -> None:
+        """Say what is wrong with the segmentation."""
+        self._refused = problem
+
+    def stand(self, ct_node: Any, pose_node: Any) -> bool:
+        """Let every chosen bone stand in the scene, once it is ready, and tidy up after those that are chosen no more;
+        whether transforms were made or removed."""
+        before = {node.GetID() for node in bone_nodes(pose_node)}
+        if self.prepared is not None:
+            chosen = self.prepared.chosen
+            for segment_id, segment, surface in zip(chosen.ids, chosen.segments, self.prepared.surfaces):
+                node = bone_node_of(pose_node, self.node, segment_id)
+                if node is None or surface_node(node) is None or surface_node(node).GetPolyData() is not surface:
+                    show_bone_of(pose_node, self.node, segment_id, segment, surface)
+            follow_ct(self.node, ct_node)
+        chosen_nodes = [bone_node_of(pose_node, self.node, segment_id) for segment_id in self.ids]
+        for node in bone_nodes(pose_node):
+            if node not in chosen_nodes:
+                if surface_node(node) is not None:
+                    show_model(surface_node(node), False)
+                remove_unmoved(node)
+        return {node.GetID() for node in bone_nodes(pose_node)} != before
+
+    def read(self, pose_node: Any) -> None:
+        """Read where the chosen bones stand; InputError where the transform of one is not rigid."""
+        nodes = [bone_node_of(pose_node, self.node, segment_id) for segment_id in self.ids] if self.node else []
+        self._in_ct = {node.GetID(): in_ct(node) for node in nodes if node is not None}
+        self.standing = ()
+        self.standing = tuple(standing_bone(node) for node in nodes if node is not None)
+
+    def has_moved(self, node: Any) -> bool:
+        """Whether a chosen bone stands elsewhere in the CT than was read."""
+        return self._in_ct.get(node.GetID(), in_ct(node)) != in_ct(node)
