@@ -107,9 +107,9 @@ def bone_transforms(host: Any) -> dict[str, Any]:
 
 
 def bone_rows(host: Any) -> list[list[str]]:
-    """The rows of the table of bones in the result section: name, similarity, moved."""
+    """The rows of the table of bones in the result section: name, similarity, moved, confidence."""
     table = host.ui.boneResultsTable
-    return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
+    return [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
 
 
 def choose_xrays(host: Any, *nodes: Any) -> None:

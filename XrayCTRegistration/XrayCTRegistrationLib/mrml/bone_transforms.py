@@ -48,12 +48,15 @@ class StandingBone:
 
 @dataclass(frozen=True)
 class KeptBone:
-    """What the panel shows of a bone's registration; see `BoneResult`. shown: how many X-rays show it. in_ct: 4x4 of
-    its transform under the CT's, row by row, in RAS."""
+    """What the panel shows of a bone's registration; see `BoneResult`. confidence: its level, empty
+    where no X-ray shows the bone; expected_error_mm: NaN there. shown: how many X-rays show it. in_ct: 4x4 of its
+    transform under the CT's, row by row, in RAS."""
 
     similarity: float
     moved_deg: float
     moved_mm: float
+    confidence: str
+    expected_error_mm: float
     shown: int
     in_ct: tuple[float, ...]
 
@@ -63,16 +66,17 @@ class KeptBone:
 
 
 def bone_row(result: BoneResult, method: str, seconds: float) -> KeptResult:
-    """A bone's result as `tables.add_result_row` takes it. No confidence is said of a bone."""
+    """A bone's result as `tables.add_result_row` takes it."""
+    sure = result.confidence
     return KeptResult(
         method=method,
         similarity_before=np.nan,
         similarity=result.similarity,
         moved_deg=result.moved_deg,
         moved_mm=result.moved_mm,
-        confidence="",
-        reason="" if result.shown else "not in the X-ray: stays with the CT",
-        expected_error_mm=np.nan,
+        confidence=sure.level if sure else "",
+        reason=sure.reason if sure else "not in the X-ray: stays with the CT",
+        expected_error_mm=sure.expected_error_mm if sure else np.nan,
         seconds=seconds,
         polarities=(),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
@@ -156,7 +160,16 @@ def set_in_ct(node: Any, matrix: Sequence[float]) -> None:
 def keep_bone(node: Any, result: BoneResult) -> KeptBone:
     """Let a bone stand where a registration has found it, and keep the result with its transform, as `kept_bone`."""
     set_pose(node, result.pose)
-    kept = KeptBone(result.similarity, result.moved_deg, result.moved_mm, len(result.shown), in_ct(node))
+    row = bone_row(result, "", np.nan)
+    kept = KeptBone(
+        row.similarity,
+        row.moved_deg,
+        row.moved_mm,
+        row.confidence,
+        row.expected_error_mm,
+        len(result.shown),
+        in_ct(node),
+    )
     node.SetAttribute(_RESULT, json.dumps(asdict(kept)))
     return kept
 

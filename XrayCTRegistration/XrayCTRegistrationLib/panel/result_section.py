@@ -21,7 +21,7 @@ from .messages import told_to_people
 from .result_words import confidence_word
 from .selection import Selection
 
-_NAME, _SIMILARITY, _MOVED = range(3)
+_NAME, _SIMILARITY, _MOVED, _CONFIDENCE = range(4)
 
 
 class ResultSection:
@@ -34,7 +34,7 @@ class ResultSection:
         ui.showTableButton.connect("clicked()", self._on_show_table)
         header = ui.boneResultsTable.horizontalHeader()
         header.setSectionResizeMode(_MOVED, qt.QHeaderView.Stretch)
-        for column in (_NAME, _SIMILARITY):
+        for column in (_NAME, _SIMILARITY, _CONFIDENCE):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         selection.listen(Change.LOOKS, self.update)
 
@@ -65,7 +65,7 @@ class ResultSection:
         )
 
     def _confidence(self, result: KeptResult | None) -> str:
-        return "" if result is None else f"{confidence_word(result)}: {result.reason}"
+        return "" if result is None else f"{confidence_word(result.confidence)}: {result.reason}"
 
     def _note(self, result: KeptResult | None) -> str:
         if result is None:
@@ -94,16 +94,19 @@ class ResultSection:
             table.item(row, _NAME).setData(qt.Qt.DecorationRole, qt.QColor(red, green, blue))
         table.setVisible(bool(results))
 
-    def _figures(self, kept: KeptBone, moved_since: bool) -> tuple[str, str]:
-        """Similarity, and how far a bone moved in the CT."""
+    def _figures(self, kept: KeptBone, moved_since: bool) -> tuple[str, str, str]:
+        """Similarity, how far a bone moved in the CT, and how far to trust that."""
         if not kept.shown:
-            return "", _("not in the X-ray: stays with the CT")
+            return "", _("not in the X-ray: stays with the CT"), ""
         moved = _("{turn:.1f}\u00b0, {shift}").format(
             turn=kept.moved_deg, shift=self._selection.unit.text(kept.moved_mm)
         )
         if moved_since:
             moved = _("{moved}, then by hand").format(moved=moved)
-        return f"{kept.similarity:.3f}", moved
+        confidence = _("{level}, about {length}").format(
+            level=confidence_word(kept.confidence), length=self._selection.unit.text(kept.expected_error_mm)
+        )
+        return f"{kept.similarity:.3f}", moved, confidence
 
     def _can_report(self) -> bool:
         selection = self._selection

@@ -13,9 +13,9 @@ _ON_LIGHT = {"high": "#1b7a2f", "moderate": "#8a5a00", "low": "#b3261e"}
 _ON_DARK = {"high": "#7bd88f", "moderate": "#f2c14e", "low": "#ff8a80"}
 
 
-def confidence_word(result: KeptResult) -> str:
-    """How far to trust it, in a word."""
-    return {"high": _("High"), "moderate": _("Moderate"), "low": _("Low")}.get(result.confidence, result.confidence)
+def confidence_word(level: str) -> str:
+    """How far to trust a result, in a word. level: of its confidence."""
+    return {"high": _("High"), "moderate": _("Moderate"), "low": _("Low")}.get(level, level)
 
 
 def figures(result: KeptResult, unit: LengthUnit) -> str:
@@ -32,7 +32,7 @@ def one_line(result: KeptResult, unit: LengthUnit, moved_since: bool, dark: bool
     """The result in a line, as HTML: a coloured word for the confidence, and the figures or the reason."""
     if moved_since:
         return html.escape(_("The CT was moved since the last registration."))
-    word = html.escape(_("{level} confidence").format(level=confidence_word(result)))
+    word = html.escape(_("{level} confidence").format(level=confidence_word(result.confidence)))
     color = (_ON_DARK if dark else _ON_LIGHT).get(result.confidence, "")
     if result.kept_start:
         rest = _("nothing more alike than the start was found, so the CT stays there")
