@@ -124,6 +124,16 @@ def test_a_run_of_frames_says_that_it_takes_no_bones(host):
     assert host.ui.registerButton.text == "Register"
 
 
+def test_a_search_alone_says_that_it_takes_no_bones(host):
+    from XrayCTRegistrationLib.errors import InputError
+    from XrayCTRegistrationLib.panel.choices import Method
+
+    choose_bones(host, "L2")
+    with pytest.raises(InputError, match="too coarse for bones"):
+        host.panel.panel.runner.start(Method.SEARCH, near=True, frames=False)
+    assert host.ui.registerButton.text == "Register"
+
+
 def test_a_segment_that_is_no_bone_is_told_by_name_and_the_ct_stands_where_it_was_found(host):
     """Only the registration knows: it compares a segment with what is around it, at the CT's own resolution."""
     from XrayCTRegistrationLib.bones.segments import Segment

@@ -150,10 +150,12 @@ class Runner:
         return next((name for one, name in self._bone_names.items() if not has_segment(self._segmentation, one)), "")
 
     def _bones_for(self, method: Method, frames: bool) -> ChosenBones | None:
-        """The bones that are registered, too; none by a search alone. InputError where they cannot be."""
+        """The bones that are registered, too, if any are checked. InputError where they cannot be."""
         bones = self._selection.bones
-        if not bones.ids or method is Method.SEARCH:
+        if not bones.ids:
             return None
+        if method is Method.SEARCH:
+            raise InputError(_("A search alone is too coarse for bones. Choose another method, or uncheck them."))
         if frames:
             raise InputError(_("Bones are registered in single images, not in runs of frames. Uncheck them first."))
         if bones.prepared is None:
