@@ -12,11 +12,11 @@ from .segments import Segment
 
 Color = tuple[float, float, float]
 
-_BRIGHT: tuple[Color, ...] = (
+_BRIGHT: tuple[Color, ...] = (  # none of them green, as the edges of the whole CT are
     (1.0, 0.35, 0.35),
     (0.35, 0.75, 1.0),
     (1.0, 0.85, 0.25),
-    (0.45, 0.95, 0.45),
+    (1.0, 0.8, 0.85),
     (1.0, 0.5, 1.0),
     (1.0, 0.6, 0.2),
     (0.35, 0.95, 0.9),
