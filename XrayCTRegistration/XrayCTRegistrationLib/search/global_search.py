@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candid
 # where two rounds came to the same pose: no wrong pose was seen above 0.72 over 36 X-rays of three CTs with and without
 # things in the way (seed 0).
 _CONVINCING, _ALIKE, _AHEAD = 0.82, 0.2, 0.05
+_PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 
 
@@ -86,8 +88,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
             if found.convincing:
                 return _found(pool + _turned_about_itself(found.best, grounds))
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
-            poses = [problem.start] if number == 0 else (yield from _candidates(ground, span, seed, number - 1, state))
-            pool += yield from _refined(ground, span, poses, number, state)
+            pool += yield from _round(ground, span, seed, number, pool, state)
     return _found(pool + _turned_about_itself(_found(pool).best, grounds))
 
 
@@ -131,17 +132,29 @@ def _apart_mm(first: Candidate, second: Candidate) -> float:
     return first.problem.distance_mm(first.pose, second.pose)
 
 
-def _candidates(
-    ground: _Ground, span: SearchRange, seed: int, number: int, state: RegistrationState
-) -> Steps[list[Pose]]:
-    """Round `number` of poses that match, the best first: many about the start, then more about the best of those."""
+def _round(
+    ground: _Ground, span: SearchRange, seed: int, number: int, pool: list[Candidate], state: RegistrationState
+) -> Steps[list[Candidate]]:
+    """The candidates of a round: in round 0 of the start, then of poses that match, many about the start and more about
+    the best of those. Whatever matches better than all before is refined at once: where that is convincing beside the
+    pool, the round is over."""
     problem = ground.problem
-    for ranked in ground.matcher.matched(turned_poses(problem, span, seed, _POSES_A_ROUND, number)):  # noqa: B007
+    if number == 0:
+        return (yield from _refined(ground, span, [problem.start], number, state, _ALIKE))
+    found: list[Candidate] = []
+    best = -1.0
+    for ranked in ground.matcher.matched(turned_poses(problem, span, seed, _POSES_A_ROUND, number - 1)):
         yield state
-    closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number)
+        if ranked[0].correlation > best:
+            best = ranked[0].correlation
+            found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
+            if found and _found(pool + found).convincing:
+                return found
+    closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number - 1)
     for again in ground.matcher.matched(closer):  # noqa: B007
         yield state
-    return _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
+    poses = _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
+    return found + (yield from _refined(ground, span, poses, number, state))
 
 
 def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
@@ -166,10 +179,15 @@ def _distinct(problem: Problem, matches: list[Match]) -> list[Pose]:
 
 
 def _refined(
-    ground: _Ground, span: SearchRange, poses: list[Pose], number: int, state: RegistrationState
+    ground: _Ground,
+    span: SearchRange,
+    poses: list[Pose],
+    number: int,
+    state: RegistrationState,
+    least: float = -math.inf,
 ) -> Steps[list[Candidate]]:
-    """All poses descended while the similarity sees far, then the better ones while it sees past what does not fit;
-    those that leave the range are dropped."""
+    """All poses descended while the similarity sees far, then the better ones, and at least so similar ones, while it
+    sees past what does not fit; those that leave the range are dropped."""
     problem, level = ground.problem, ground.refining
     iterations = _ITERATIONS if number else _START_ITERATIONS
     for scale, kept in zip(SCALES, _KEPT):
@@ -180,7 +198,9 @@ def _refined(
                 found.append(end.pose)
         candidates = [Candidate(problem, pose, float(level.similarity([pose])[0]), number) for pose in found]
         candidates.sort(key=lambda one: -one.similarity)
-        poses = [one.pose for one in candidates[:kept]]
+        poses = [one.pose for one in candidates[:kept] if one.similarity >= least]
+        if not poses:
+            break
     return candidates
 
 
