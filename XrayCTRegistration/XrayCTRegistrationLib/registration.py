@@ -190,7 +190,8 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     soft tissue each for itself. Where it leaves the range of the search, the image does not hold the pose, and the
     pose stays as it was."""
     pose = outcome.pose
-    for pixels in () if "search" in outcome.seconds or "CMA-ES" in outcome.seconds else _DESCENT_PIXELS:
+    found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
+    for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
         pixel_mm = problem.extent_mm(pose) / pixels
         level = yield from shown(problem.level(pose, pixel_mm, 1.5 * pixel_mm), _refining(0.0, pose))
         steps = descend_through(level, pose, problem.center(pose), _COARSE_ITERATIONS)

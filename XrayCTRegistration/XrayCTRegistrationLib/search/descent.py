@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from ..similarity import SCALES
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
+_COARSE_GAIN = 1e-3  # of a step, below which the next scale of the similarity goes on
 _DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-4
-_DEPTH_STEPS_MM = (-12.0, -6.0, -3.0, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
+_DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
 _CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
 CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
@@ -79,37 +81,53 @@ def descend(
 
 
 def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
-    """As `descend`, through all scales of the similarity, from one that sees far to one that sees past what does not
-    fit."""
-    best = yield from descend(level, start, center, iterations, SCALES[0])
-    for scale in SCALES[1:]:
-        best = yield from descend(level, best.pose, center, iterations, scale)
-    return best
+    """As `descend_in_depth`, after the larger scales of the similarity, which see far: there, no longer than it gains
+    something worth the way."""
+    pose = start
+    for scale in SCALES[:-1]:
+        pose = (yield from descend(level, pose, center, iterations, scale, _COARSE_GAIN)).pose
+    return (yield from descend_in_depth(level, pose, center, iterations))
 
 
 def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
-    """As `descend`, then from the best of several depths along the first view's ray through the CT's isocentre, and
-    again, while that gains.
+    """As `descend`, then from the best depth along the first view's ray through the CT's isocentre, and again, while
+    that gains.
 
     In depth the similarity hardly changes, and the noise of the interpolation's derivative makes Gauss-Newton believe
     in a much steeper curvature there than there is: its steps are far too short. Several views that cross tell the
     depth of each other; there, nothing is tried.
     """
-    best = yield from descend_through(level, start, center, iterations)
     rays = [center - fixed.view.source for fixed in level.fixed]
     rays = [ray / np.linalg.norm(ray) for ray in rays]
     if any(rays[0] @ other < _CROSSING_COSINE for other in rays):
-        return best
+        return (yield from descend(level, start, center, iterations))
+    best = yield from descend(level, start, center, iterations, least_gain=_COARSE_GAIN)
     for _ in range(_DEPTH_ROUNDS):
-        poses = [best.pose.moved(np.concatenate([np.zeros(3), step * rays[0]]), center) for step in _DEPTH_STEPS_MM]
         values = []
-        for pose in poses:
-            values.append(float(level.similarity([pose])[0]))
+        for step_mm in (-_DEPTH_PROBE_MM, _DEPTH_PROBE_MM):
+            values.append(float(level.similarity([_deeper(best.pose, rays[0], step_mm)])[0]))
             yield best
-        if max(values) <= best.similarity + _DEPTH_GAIN:
+        place, gain = _vertex(values[0] - best.similarity, values[1] - best.similarity)
+        if gain < _DEPTH_GAIN:
             break
-        best = yield from _at_least(best, descend(level, poses[int(np.argmax(values))], center, iterations))
-    return best
+        pose, before = _deeper(best.pose, rays[0], _DEPTH_PROBE_MM * place), best
+        best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=_COARSE_GAIN))
+        if best is before:
+            break
+    return (yield from _at_least(best, descend(level, best.pose, center, iterations)))
+
+
+def _deeper(pose: Pose, ray: np.ndarray, step_mm: float) -> Pose:
+    return Pose.from_parts(np.eye(3), step_mm * ray) @ pose
+
+
+def _vertex(before: float, after: float) -> tuple[float, float]:
+    """Where the parabola through (-1, before), (0, 0) and (1, after) is highest, no farther than _FARTHEST_VERTEX, and
+    how high it is there."""
+    slope, bend = (after - before) / 2, -(before + after)  # slope x - bend x^2 / 2
+    farthest = math.copysign(_FARTHEST_VERTEX, slope)
+    place = farthest if bend <= abs(slope) / _FARTHEST_VERTEX else slope / bend
+    return place, slope * place - bend * place**2 / 2
 
 
 def _at_least(best: Descended, steps: Descent) -> Descent:
