@@ -29,6 +29,9 @@ def planes_of_block_means(
     for first in range(0, len(array), slices):
         slab = array[first : first + slices]
         total = slab.astype(np.int32 if exact else np.float32) if part is None else part(slab)
+        if voxels == 1:
+            yield total[0].astype(np.float32, copy=False)
+            continue
         total = _sums_of_runs(total, slices)[0]
         total = _sums_of_runs(_sums_of_runs(total, rows).T, columns).T
         yield np.divide(total, voxels, dtype=np.float32)

@@ -12,7 +12,8 @@ _BONE_ATTENUATION = per_mm(BONE_HU)
 
 def bones_of(attenuation: np.ndarray) -> np.ndarray:
     """What bones attenuate (per mm) beyond the densest soft tissue, of any part of a CT's attenuation."""
-    return np.maximum(attenuation - _BONE_ATTENUATION, 0)
+    beyond = attenuation - _BONE_ATTENUATION
+    return np.maximum(beyond, 0, out=beyond)
 
 
 def soft_tissue_of(attenuation: np.ndarray) -> np.ndarray:

@@ -83,6 +83,8 @@ def quantised_values(array: np.ndarray, dtype: type[np.unsignedinteger]) -> tupl
         raise InputError("The volume holds negative or non-finite values: convert the CT to attenuation first.")
     scale = highest / 65535 if highest > 0 else 1.0
     values = np.zeros(checked_size(tuple(length + 2 for length in array.shape)), dtype)
+    steps = np.empty(array.shape[1:], np.float32)
     for plane, image in zip(values[1:], array):  # a plane at a time: no second copy in float
-        plane[1:-1, 1:-1] = np.rint(image / scale)
+        np.divide(image, scale, out=steps, casting="same_kind")
+        plane[1:-1, 1:-1] = np.rint(steps, out=steps)
     return values, scale

@@ -15,7 +15,8 @@ from ..geometry import Pose
 from ..levels import Level, Linearised
 from .descent import CORRELATED_PIXELS
 
-_ITERATIONS, _STILL_MM, _DAMPING = 8, 0.02, 1e-9
+_ITERATIONS, _DAMPING = 8, 1e-9
+_STILL = 0.7  # standard deviations of the bones' pose: it is known no better than a shorter step would tell
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
 
 
@@ -37,9 +38,9 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
         twist = tied.step(_DAMPING)
         bones, soft = bones.moved(twist[:6], center), soft.moved(twist[6:], center)
         apart = apart + twist[6:] - twist[:6]
-        if np.linalg.norm(twist[3:6]) < _STILL_MM:
+        covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(tied.matrix, rcond=1e-12, hermitian=True)[:6, :6]
+        if twist[:6] @ np.linalg.pinv(covariance, rcond=1e-12, hermitian=True) @ twist[:6] < _STILL**2:
             break
-    covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(tied.matrix, rcond=1e-12, hermitian=True)[:6, :6]
     return Settled(bones, covariance)
 
 
