@@ -12,6 +12,7 @@ from .fixed_images import fixed_image_steps, footprint
 from .geometry import Pose, XrayView
 from .projector import Projector, projector_for
 from .similarity import SCALES, Comparison, FixedImage, compare, gauss_newton
+from .state import finished
 from .tissue import bones_of, soft_tissue_of
 from .volume import Volume
 from .weights import Extent, ray_weights, shadow
@@ -20,7 +21,7 @@ from .xray import Polarity, XrayImage
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
 RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
 _LEAST_CURVATURE = 1e-12  # of the similarity, per squared radian or mm: a system without any can still be solved
-_PIXELS_AT_ONCE = 12_000  # of one rendering with Jacobian, between two pauses for the window
+_PIXELS_AT_ONCE = 12_000  # of a rendering of a pose, between two pauses for the window
 
 _Part = Callable[[np.ndarray], np.ndarray]  # of the CT's attenuation per mm
 
@@ -61,22 +62,42 @@ class Level:
 
     def compare(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> list[Comparison]:
         """DRRs of the CT at poses (B) beside each X-ray, as whole images: one comparison per view."""
-        return [compare(fixed, *self._beside(poses, fixed), scale) for fixed in self.fixed]
+        return finished(self.compare_steps(poses, scale))
+
+    def compare_steps(
+        self, poses: Sequence[Pose], scale: float = SCALES[-1]
+    ) -> Generator[None, None, list[Comparison]]:
+        """As `compare`, with pauses."""
+        found = []
+        for fixed in self.fixed:
+            images, rays = yield from self._drawn_steps(poses, fixed.view)
+            found.append(compare(fixed, images + fixed.behind, rays, scale))
+            yield
+        return found
 
     def drawn(self, poses: Sequence[Pose], view: XrayView) -> tuple[torch.Tensor, torch.Tensor]:
         """DRRs of the CT at poses (B), and the weights of their rays, both (B, rows, columns)."""
-        matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses]))
-        images = sum(body.images(matrices, view) for body in self.bodies)
-        return images, self._rays(images, matrices, view)
+        return finished(self._drawn_steps(poses, view))
 
-    def _beside(self, poses: Sequence[Pose], fixed: FixedImage) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `drawn`, with what stands still behind the bodies."""
-        images, rays = self.drawn(poses, fixed.view)
-        return images + fixed.behind, rays
+    def _drawn_steps(
+        self, poses: Sequence[Pose], view: XrayView
+    ) -> Generator[None, None, tuple[torch.Tensor, torch.Tensor]]:
+        matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses]))
+        images = []
+        for part in view.bands(_PIXELS_AT_ONCE):
+            images.append(sum(body.images(matrices, part) for body in self.bodies))
+            yield
+        whole = torch.cat(images, dim=1)
+        return whole, self._rays(whole, matrices, view)
 
     def similarity(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> np.ndarray:
         """(B,) similarities of poses, means over the views."""
-        return np.mean([one.similarity.cpu().numpy() for one in self.compare(poses, scale)], axis=0)
+        return finished(self.similarity_steps(poses, scale))
+
+    def similarity_steps(self, poses: Sequence[Pose], scale: float = SCALES[-1]) -> Generator[None, None, np.ndarray]:
+        """As `similarity`, with pauses."""
+        found = yield from self.compare_steps(poses, scale)
+        return np.mean([one.similarity.cpu().numpy() for one in found], axis=0)
 
     def linearised(
         self, poses: Sequence[Pose], center: np.ndarray, scale: float = SCALES[-1]

@@ -16,13 +16,14 @@ from .geometry import Pose, XrayView
 from .levels import Problem
 from .overlay import edge_view, overlay_projector, overlay_projector_steps
 from .projector import Projector
-from .registration import Settings, problem_steps, similarity_at
+from .registration import Settings, problem_steps
 from .state import Result, Steps, finished
 from .threads import torch_on_one_thread
 from .volume import Volume
 from .xray import Polarity, Radiograph
 
 _MARGIN_PX = 4  # about a bone's shadow
+_PIXELS_AT_ONCE = 20_000  # of a DRR, between two pauses
 _SIMILARITY_PIXELS = 160  # along the longest side of what the views see of the CT: as a registration is judged at
 
 
@@ -92,7 +93,7 @@ class Preview:
 
     def edges(self, index: int, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
         """The edges of the DRR of view `index`, and the view whose pixels they are given in."""
-        return edges_of(self._ct.projector, self.views[index], pose, longest_px)
+        return finished(edges_steps(self._ct.projector, self.views[index], pose, longest_px))
 
     def similarity(self, pose: Pose) -> float:
         """Mean similarity of DRRs and X-rays, at most 1, as registrations report it; NaN where no CT is in view."""
@@ -104,14 +105,9 @@ class Preview:
             yield from self._prepare(pose)
             pixel_mm = self._problem.extent_mm(pose) / _SIMILARITY_PIXELS
             level = yield from _on_one_thread(self._problem.level(pose, pixel_mm))
-            similarities = []
-            for fixed in level.fixed:
-                yield
-                with torch_on_one_thread():
-                    similarities.append(similarity_at(replace(level, fixed=(fixed,)), pose))
+            return float((yield from _on_one_thread(level.similarity_steps([pose])))[0])
         except InputError:
             return math.nan
-        return float(np.mean(similarities))
 
     def _prepare(self, pose: Pose) -> Generator[None, None, None]:
         """Make the problem that says how alike a pose is, once, beginning from the first pose that is asked for."""
@@ -129,19 +125,22 @@ class Preview:
             raise
 
 
-def edges_of(projector: Projector, view: XrayView, pose: Pose, longest_px: int) -> tuple[EdgeLines, XrayView]:
-    """The edges of a DRR, and the view, the longest side longest_px, whose pixels they are given in.
+EdgeSteps = Generator[None, None, tuple[EdgeLines, XrayView]]
+
+
+def edges_steps(projector: Projector, view: XrayView, pose: Pose, longest_px: int) -> EdgeSteps:
+    """The edges of a DRR, and the view, the longest side longest_px, whose pixels they are given in; with pauses.
 
     projector: of `overlay.overlay_projector`.
     """
     coarse = edge_view(view, min(longest_px, max(view.size_px)))
-    return _drr_edges(projector, coarse, pose), coarse
+    return (yield from _drr_edges(projector, coarse, pose)), coarse
 
 
-def edges_of_bone(
+def edges_of_bone_steps(
     projector: Projector, bone: Volume, view: XrayView, pose: Pose, longest_px: int
-) -> tuple[EdgeLines, XrayView]:
-    """The edges of a bone's DRR, and the part of the view about its shadow whose pixels they are given in.
+) -> EdgeSteps:
+    """The edges of a bone's DRR, and the part of the view about its shadow whose pixels they are given in; with pauses.
 
     projector: of `overlay.overlay_projector`, of the bone alone. longest_px: of the whole view.
     """
@@ -155,15 +154,18 @@ def edges_of_bone(
         return NO_EDGES, whole
     columns, rows = (int(size) for size in last - first + 1)
     about = whole.cropped((int(first[0]), int(first[1])), (columns, rows))
-    return _drr_edges(projector, about, pose), about
+    return (yield from _drr_edges(projector, about, pose)), about
 
 
-def _drr_edges(projector: Projector, view: XrayView, pose: Pose) -> EdgeLines:
+def _drr_edges(projector: Projector, view: XrayView, pose: Pose) -> Generator[None, None, EdgeLines]:
     import torch
 
-    with torch_on_one_thread():
-        image = projector.images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
-    return edge_lines(image.cpu().numpy())
+    matrix, parts = torch.from_numpy(pose.matrix.copy())[None], []
+    for part in view.bands(_PIXELS_AT_ONCE):
+        with torch_on_one_thread():
+            parts.append(projector.images(matrix, part)[0].cpu().numpy())
+        yield
+    return edge_lines(np.concatenate(parts))
 
 
 def _on_one_thread(steps: Generator[object, None, Result]) -> Generator[None, None, Result]:

@@ -294,15 +294,15 @@ def _finest_mm(problem: Problem, pose: Pose) -> float:
 def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
     state = RegistrationState("report", 0.0, outcome.pose, -1.0)
     level = yield from shown(_finest(problem, problem.start), state)
-    similarity_before = similarity_at(level, problem.start)
-    yield state
+    similarity_before = float((yield from shown(level.similarity_steps([problem.start]), state))[0])
     level, end = yield from _measured(problem, outcome.pose)
     kept_start = end.similarity < similarity_before - _WORSE
     if kept_start:
         outcome.pose, outcome.covariance, outcome.runner_up_gap = problem.start, None, math.nan
         level, end = yield from _measured(problem, outcome.pose)
     covariance = end.covariance if outcome.covariance is None else outcome.covariance
-    evidence = evidence_of(level.compare([outcome.pose]), covariance, outcome.runner_up_gap)
+    views = yield from shown(level.compare_steps([outcome.pose]), state)
+    evidence = evidence_of(views, covariance, outcome.runner_up_gap)
     moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,
@@ -324,8 +324,3 @@ def _measured(problem: Problem, pose: Pose) -> Steps[tuple[Level, Descended]]:
     level = yield from shown(_finest(problem, pose), RegistrationState("report", 0.5, pose, -1.0))
     measuring = descend(level, pose, problem.center(pose), iterations=0)
     return level, (yield from reported(measuring, "report", 0.5, pose))
-
-
-def similarity_at(level: Level, pose: Pose) -> float:
-    """Mean similarity over the views, at most 1, of the DRRs at a pose."""
-    return float(level.similarity([pose])[0])

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from .geometry import Pose
 
 Result = TypeVar("Result")
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def reported(
         yield RegistrationState(stage, progress, pose, similarity)
 
 
-def shown(steps: Generator[object, None, Result], state: RegistrationState) -> Steps[Result]:
+def shown(steps: Generator[object, None, Result], state: Shown) -> Generator[Shown, None, Result]:
     """Steps that yield nothing of their own, as part of a stage that shows one state meanwhile."""
     while True:
         try:

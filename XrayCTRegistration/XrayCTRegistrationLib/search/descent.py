@@ -11,6 +11,7 @@ import numpy as np
 from ..geometry import Pose
 from ..levels import Level, Linearised
 from ..similarity import SCALES
+from ..state import shown
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
@@ -107,8 +108,8 @@ def descend_in_depth(
     for _ in range(_DEPTH_ROUNDS):
         values = []
         for step_mm in (-_DEPTH_PROBE_MM, _DEPTH_PROBE_MM):
-            values.append(float(level.similarity([_deeper(best.pose, rays[0], step_mm)])[0]))
-            yield best
+            there = [_deeper(best.pose, rays[0], step_mm)]
+            values.append(float((yield from shown(level.similarity_steps(there), best))[0]))
         place, gain = _vertex(values[0] - best.similarity, values[1] - best.similarity)
         if gain < _DEPTH_GAIN:
             break
