@@ -16,7 +16,7 @@ from .volumes import vtk_image
 _BEAM, _BONE, _SURFACE = (f"XrayCTRegistration.{name}" for name in ("Beam", "Bone", "BoneSurface"))
 _SOURCE_RADIUS_MM = 8.0
 _BEAM_COLOR, _BONE_COLOR = (0.95, 0.75, 0.25), (0.93, 0.89, 0.78)
-_BONE_VOXEL_MM = 3.0  # coarse enough to be made and turned without waiting
+_BONE_VOXEL_MM = 3.5  # coarse enough to be made and turned without waiting
 _SINGLE_BONE_VOXEL_MM = 1.5
 
 
@@ -147,6 +147,7 @@ def _surface_steps(
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(smooth.GetOutputPort())
     normals.SplittingOff()
+    normals.ConsistencyOff()  # as the surface was made: looking for it takes most of the time
     normals.Update()
     return normals.GetOutput()
 
