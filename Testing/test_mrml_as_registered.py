@@ -129,8 +129,8 @@ def test_the_polarity_that_is_shown_first_is_what_the_image_looks_like(collimato
         for image in (dark, bright):
             image[:collimator] = image[-collimator:] = 0.0
             image[:, :8] = image[:, -8:] = 0.0
-    assert likely_polarity(dark) is Polarity.DARK
-    assert likely_polarity(bright) is Polarity.BRIGHT
+    assert likely_polarity(Radiograph(dark)) is Polarity.DARK
+    assert likely_polarity(Radiograph(bright)) is Polarity.BRIGHT
 
 
 def test_what_is_no_xray_is_refused_by_name_and_leaves_no_image(scene):

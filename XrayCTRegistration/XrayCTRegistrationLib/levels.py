@@ -10,7 +10,7 @@ import torch
 
 from .fixed_images import fixed_image_steps, footprint
 from .geometry import Pose, XrayView
-from .projector import Projector, projector_for
+from .projector import Projector, projector_steps
 from .similarity import SCALES, Comparison, FixedImage, compare, gauss_newton
 from .state import finished
 from .tissue import bones_of, soft_tissue_of
@@ -215,6 +215,5 @@ class Problem:
         key = (self.attenuation, self.device, part, factors)
         if key not in self.projectors:
             volume = yield from self.attenuation.downsampled_steps(factors, part)
-            self.projectors[key] = projector_for(volume, self.device)
-            yield
+            self.projectors[key] = yield from projector_steps(volume, self.device)
         return self.projectors[key]

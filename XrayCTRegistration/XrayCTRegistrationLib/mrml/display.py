@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ..field import irradiated_field
 from ..grey import SEEN_PX, grey_window
 from ..xray import Polarity, Radiograph, XrayImage, line_integrals_of, xray_image
 from .frames import ijk_to_ras, vtk_matrix
@@ -31,8 +30,12 @@ def show_as_registered(xray_node: Any, polarity: Polarity | None = None) -> Any:
     that a person has set stays until the polarity changes. Raises InputError where the node is no X-ray.
     """
     node = as_registered_node(xray_node)
-    shows = f"{xray_node.GetImageData().GetMTime() if xray_node.GetImageData() else 0} {polarity}"
-    if node is None or node.GetAttribute(_SHOWS) != shows:
+    pixels = f"{xray_node.GetImageData().GetMTime() if xray_node.GetImageData() else 0}"
+    shows = f"{pixels} {polarity}"
+    guessed = node is not None and node.GetAttribute(_SHOWS) == f"{pixels} None"
+    if guessed and polarity is not None and node.GetAttribute(_POLARITY) == polarity.value:
+        node.SetAttribute(_SHOWS, shows)
+    elif node is None or node.GetAttribute(_SHOWS) != shows:
         radiograph = radiograph_of(xray_node)
         node = node or _added(xray_node)
         _fill(node, radiograph, polarity)
@@ -54,23 +57,21 @@ def place_like(node: Any, xray_node: Any) -> None:
         node.SetAndObserveTransformNodeID(xray_node.GetTransformNodeID())
 
 
-def likely_polarity(pixels: np.ndarray) -> Polarity:
-    """What the polarity of an X-ray (rows, columns) looks like: the middle of the field holds more of the patient than
-    its rim. A guess to show an image by; a registration asks the CT."""
-    every = -(-max(pixels.shape) // SEEN_PX)
-    seen = np.asarray(pixels[::every, ::every], dtype=np.float32)
-    field = irradiated_field(seen).mask(seen.shape)
+def likely_polarity(radiograph: Radiograph) -> Polarity:
+    """What the polarity of an X-ray looks like: the middle of the field holds more of the patient than its rim. A guess
+    to show an image by; a registration asks the CT."""
+    seen, field = radiograph.pixels, radiograph.irradiated
     depth = ndimage.distance_transform_edt(np.pad(field, 1))[1:-1, 1:-1]
     rim = field & (depth <= max(1.0, _RIM_SHARE * depth.max()))
     return Polarity.DARK if seen[depth > 0.5 * depth.max()].mean() < seen[rim].mean() else Polarity.BRIGHT
 
 
 def _fill(node: Any, radiograph: Radiograph, polarity: Polarity | None) -> None:
-    polarity = polarity or radiograph.polarity or likely_polarity(radiograph.pixels)
+    every = -(-max(radiograph.pixels.shape) // SEEN_PX)  # enough pixels to find the field in, once for all
+    few = Radiograph(radiograph.pixels[::every, ::every], radiograph.where, None, radiograph.logarithmic)
+    polarity = polarity or radiograph.polarity or likely_polarity(few)
     values = line_integrals_of(radiograph, polarity)
     node.SetAndObserveImageData(vtk_image(values[None]))
-    every = -(-max(values.shape) // SEEN_PX)  # enough pixels to find the field in
-    few = Radiograph(radiograph.pixels[::every, ::every], radiograph.where, polarity, radiograph.logarithmic)
     window = grey_window(XrayImage(values[::every, ::every], xray_image(few, polarity).mask))
     display = node.GetDisplayNode()
     if node.GetAttribute(_POLARITY) != polarity.value or not _set_by_person(node, display):

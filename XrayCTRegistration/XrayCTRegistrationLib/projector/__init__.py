@@ -15,6 +15,7 @@ exact ones of that sum.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import cache
 from typing import Protocol
 
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 from ..geometry import XrayView
+from ..state import finished
 from ..volume import Volume
 from .differentiable import VolumeTensor, project
 from .quantised import QuantisedProjector, QuantisedVolume
@@ -37,6 +39,7 @@ __all__ = [
     "must_compile",
     "project",
     "projector_for",
+    "projector_steps",
     "warm_up",
 ]
 
@@ -63,11 +66,18 @@ def projector_for(volume: Volume, device: str = "auto", step_mm: float | None = 
 
     step_mm: distance between samples; the smallest voxel spacing unless given.
     """
+    return finished(projector_steps(volume, device, step_mm))
+
+
+def projector_steps(
+    volume: Volume, device: str = "auto", step_mm: float | None = None
+) -> Generator[None, None, Projector]:
+    """As `projector_for`, with pauses."""
     chosen = device_for(device)
     step_mm = float(volume.spacing_mm.min()) if step_mm is None else float(step_mm)
     if kernels_for(chosen) is None:
         return ReferenceProjector(volume, step_mm, chosen)
-    return QuantisedProjector(QuantisedVolume.of(volume, device), step_mm)
+    return QuantisedProjector((yield from QuantisedVolume.steps(volume, device)), step_mm)
 
 
 @cache

@@ -6,7 +6,7 @@ in one load. Volumes of float32 and float64 serve training and tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import numba
 import numpy as np
@@ -194,8 +194,8 @@ class CpuKernels:
 
     device = torch.device("cpu")
 
-    def quantised(self, array: np.ndarray) -> StoredVolume:
-        values, scale = quantised_values(array, np.uint16)
+    def quantised_steps(self, array: np.ndarray) -> Generator[None, None, StoredVolume]:
+        values, scale = yield from quantised_values(array, np.uint16)
         return StoredVolume(values.reshape(1, -1), values.shape, scale)
 
     def stored(self, values: torch.Tensor) -> StoredVolume:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numba_cuda  # noqa: F401  (what Numba itself brings along under the same name is too old)
@@ -164,8 +164,8 @@ class CudaKernels:
             device = torch.device("cuda", index)
         self.device = device
 
-    def quantised(self, array: np.ndarray) -> StoredVolume:
-        words, scale = quantised_values(array, uint32)
+    def quantised_steps(self, array: np.ndarray) -> Generator[None, None, StoredVolume]:
+        words, scale = yield from quantised_values(array, uint32)
         size, words = words.shape, words.reshape(-1)
         words[:-1] |= words[1:] << np.uint32(16)  # the border's last voxel is zero, and has no neighbour
         tensor = torch.from_numpy(words.view(np.int32)).to(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,8 +32,9 @@ class Kernels(Protocol):
 
     device: torch.device
 
-    def quantised(self, array: np.ndarray) -> StoredVolume:
-        """A float volume (slices, rows, columns), nowhere negative, as 16-bit integers, with the border of zeros."""
+    def quantised_steps(self, array: np.ndarray) -> Generator[None, None, StoredVolume]:
+        """A float volume (slices, rows, columns), nowhere negative, as 16-bit integers, with the border of zeros; with
+        pauses."""
 
     def stored(self, values: torch.Tensor) -> StoredVolume:
         """A padded float32 or float64 volume (C, slices, rows, columns), not copied where it is contiguous."""
@@ -72,9 +74,11 @@ def checked_size(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return slices, rows, columns
 
 
-def quantised_values(array: np.ndarray, dtype: type[np.unsignedinteger]) -> tuple[np.ndarray, float]:
+def quantised_values(
+    array: np.ndarray, dtype: type[np.unsignedinteger]
+) -> Generator[None, None, tuple[np.ndarray, float]]:
     """A volume in 65535 steps up to its highest value, in integers of a type and with a border of one voxel of zeros,
-    and the attenuation per mm of one step.
+    and the attenuation per mm of one step; with a pause after every plane.
 
     Raises InputError for values that are no attenuation, and for a volume that is too large.
     """
@@ -87,4 +91,5 @@ def quantised_values(array: np.ndarray, dtype: type[np.unsignedinteger]) -> tupl
     for plane, image in zip(values[1:], array):  # a plane at a time: no second copy in float
         np.divide(image, scale, out=steps, casting="same_kind")
         plane[1:-1, 1:-1] = np.rint(steps, out=steps)
+        yield
     return values, scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..geometry import XrayView
+from ..state import finished
 from ..volume import Volume
 from .kernels import Kernels, StoredVolume
 from .rays import checked_poses, ray_arrays
@@ -30,7 +32,12 @@ class QuantisedVolume:
 
     @classmethod
     def of(cls, volume: Volume, device: str = "auto") -> QuantisedVolume:
-        """device: see `selection.device_for`.
+        """As `steps`, at once."""
+        return finished(cls.steps(volume, device))
+
+    @classmethod
+    def steps(cls, volume: Volume, device: str = "auto") -> Generator[None, None, QuantisedVolume]:
+        """Makes it, with pauses. device: see `selection.device_for`.
 
         Raises InputError when a value is negative or not finite, the volume is too large, or no compiled projector
         runs on the device.
@@ -38,7 +45,8 @@ class QuantisedVolume:
         kernels = kernels_for(device_for(device))
         if kernels is None:
             raise InputError(f"No compiled projector runs on {device}, so volumes of 16 bits cannot be drawn there.")
-        return cls(kernels.quantised(volume.array), volume.ijk_to_world, volume.center, kernels)
+        stored = yield from kernels.quantised_steps(volume.array)
+        return cls(stored, volume.ijk_to_world, volume.center, kernels)
 
 
 class QuantisedProjector:
