@@ -102,6 +102,17 @@ def test_it_is_made_anew_only_when_pixels_or_polarity_change(node):
     assert voxels(shown)[0, 0, 0] == pytest.approx((counts()[-1, 0] - counts().min()) / np.ptp(counts()), abs=1e-6)
 
 
+def test_a_guess_that_turns_out_right_leaves_the_image_and_a_wrong_one_does_not(node):
+    shown = show_as_registered(node)
+    image = shown.GetImageData()
+    show_as_registered(node, Polarity.DARK)
+    assert shown.GetImageData() is image
+    show_as_registered(node, Polarity.BRIGHT)
+    assert shown.GetImageData() is not image
+    show_as_registered(node)  # nobody knows any more: what it looks like
+    assert voxels(shown)[0][60, 60] > voxels(shown)[0][60, 2]
+
+
 def test_a_window_that_a_person_set_stays_for_the_next_frame_but_not_for_another_polarity(node):
     shown = show_as_registered(node, Polarity.DARK)
     first = window(shown)

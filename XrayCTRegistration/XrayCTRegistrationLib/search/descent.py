@@ -110,7 +110,7 @@ def descend_in_depth(
         for step_mm in (-_DEPTH_PROBE_MM, _DEPTH_PROBE_MM):
             there = [_deeper(best.pose, rays[0], step_mm)]
             values.append(float((yield from shown(level.similarity_steps(there), best))[0]))
-        place, gain = _vertex(values[0] - best.similarity, values[1] - best.similarity)
+        place, gain = best_of_parabola(values[0] - best.similarity, values[1] - best.similarity)
         if gain < _DEPTH_GAIN:
             break
         pose, before = _deeper(best.pose, rays[0], _DEPTH_PROBE_MM * place), best
@@ -124,7 +124,7 @@ def _deeper(pose: Pose, ray: np.ndarray, step_mm: float) -> Pose:
     return Pose.from_parts(np.eye(3), step_mm * ray) @ pose
 
 
-def _vertex(before: float, after: float) -> tuple[float, float]:
+def best_of_parabola(before: float, after: float) -> tuple[float, float]:
     """Where the parabola through (-1, before), (0, 0) and (1, after) is highest, no farther than _FARTHEST_VERTEX, and
     how high it is there."""
     slope, bend = (after - before) / 2, -(before + after)  # slope x - bend x^2 / 2

@@ -1,0 +1,87 @@
+"""Steps in depth, and searches that end as soon as a pose convinces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler, view_from_carm
+from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.registration import Settings, centered, problem_of
+from XrayCTRegistrationLib.search import global_search as searching
+from XrayCTRegistrationLib.search.descent import best_of_parabola, descend, descend_in_depth
+from XrayCTRegistrationLib.search.global_search import SearchRange, global_search
+from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
+from XrayCTRegistrationLib.state import finished
+from XrayCTRegistrationLib.xray import Polarity, Radiograph
+
+CARM = {"source_to_detector_mm": 1000, "source_to_isocenter_mm": 700, "image_size_px": [64, 64]}
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A problem, and the pose its X-ray was made at: 7 degrees and 10 mm from the start."""
+    ct = synthetic_spine(0, spacing_mm=3.0, size_mm=(240.0, 200.0, 220.0))
+    view = view_from_carm({**CARM, "pixel_spacing_mm": [3.2, 3.2]})
+    start = centered(ct, [view])
+    turn = rotation_from_euler(np.radians((4.0, -3.0, 5.0)))
+    true = Pose.about(start.apply(ct.center), turn, np.array([6.0, -4.0, 7.0])) @ start
+    counts = detector_counts(line_integrals(ct, view, true, 1.5), 1e6, np.random.default_rng(0))
+    return problem_of(ct, [Radiograph(counts, "xray.png", Polarity.DARK)], [view], start, Settings()), true
+
+
+@pytest.mark.parametrize("place", [-3.0, -0.4, 0.0, 0.3, 2.0])
+def test_three_depths_tell_where_a_parabola_is_highest_and_how_high(place):
+    def value(at: float) -> float:
+        return -0.7 * (at - place) ** 2
+
+    found, gain = best_of_parabola(value(-1) - value(0), value(1) - value(0))
+    assert found == pytest.approx(place, abs=1e-9)
+    assert gain == pytest.approx(0.7 * place**2, abs=1e-9)
+
+
+@pytest.mark.parametrize(("before", "after", "side"), [(-1.0, 2.0, 1), (3.0, -1.0, -1), (-1.0, 0.99, 1)])
+def test_what_bends_upwards_or_hardly_is_followed_to_the_better_side_no_farther_than_four_probes(before, after, side):
+    found, gain = best_of_parabola(before, after)
+    assert found == 4.0 * side
+    assert gain > 0
+
+
+def test_a_depth_that_is_the_same_on_both_sides_is_left():
+    assert best_of_parabola(-0.1, -0.1) == (0.0, 0.0)
+    assert best_of_parabola(0.0, 0.0)[1] == 0.0
+
+
+def test_a_pose_that_is_wrong_in_depth_alone_is_brought_back_in_fewer_steps_than_gauss_newton_takes(case):
+    problem, true = case
+    level = finished(problem.level(true, problem.extent_mm(true) / 64))
+    view = problem.views[0]
+    ray = problem.center(true) - view.source
+    ray /= np.linalg.norm(ray)
+    off = Pose.from_parts(np.eye(3), 8.0 * ray) @ true
+    few = finished(descend(level, off, problem.center(off), iterations=3))
+    deep = finished(descend_in_depth(level, off, problem.center(off), iterations=3))
+
+    def left_mm(pose: Pose) -> float:
+        return abs(float((problem.center(pose) - problem.center(true)) @ ray))
+
+    # Pixels of 2.2 mm tell depth to about a millimetre without noise: 1 mm scales the image by 1/700.
+    assert left_mm(deep.pose) < 1.0
+    assert left_mm(deep.pose) < left_mm(few.pose)
+    assert deep.similarity > few.similarity
+
+
+def test_a_search_ends_with_the_first_match_that_convinces(case, monkeypatch):
+    problem, true = case
+    matched = []
+    best = searching.Matcher.matched
+
+    def counted(self, poses):
+        for found in best(self, poses):
+            matched.append(len(found))
+            yield found
+
+    monkeypatch.setattr(searching.Matcher, "matched", counted)
+    found = finished(global_search(problem, SearchRange(), 0))
+    assert found.convincing
+    assert problem.distance_mm(found.best.pose, true) < 5.0
+    assert sum(np.diff([0, *matched]) > 0) < 8  # a round matches twice eight times eight poses
