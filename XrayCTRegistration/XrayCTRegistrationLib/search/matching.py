@@ -29,6 +29,10 @@ _FLAT = 1e-3  # of the footprint: sums of squares below it are of images without
 _DEPTH_TRUST = 0.1  # of a depth from its scale beside a shift, where several views tell of the same motion
 
 
+# Spectra of weighted vectors (4, B, rows, columns), of their weighted squares and of the weights (B, ...).
+_Drawn = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True, eq=False)
 class Match:
     """A pose moved to where it matches, and its correlation there, -1 to 1."""
@@ -46,18 +50,37 @@ class Matcher:
     def matched(self, poses: Sequence[Pose]) -> Iterator[list[Match]]:
         """Every pose, moved to where its DRRs match all views best, the best first, as far as matched yet; yields after
         every few. Several views fix the shift by least squares."""
-        results: list[Match] = []
-        rows = np.concatenate([template.trusted_axes for template in self._templates])
-        for first in range(0, len(poses), _RENDERED_AT_ONCE):
-            batch = poses[first : first + _RENDERED_AT_ONCE]
-            found = [template.best(batch) for template in self._templates]
-            correlations = np.mean([values for _, values in found], axis=0)
-            for index, pose in enumerate(batch):
-                right = [shifts[index] * template.trust for template, (shifts, _) in zip(self._templates, found)]
-                shift_mm = np.linalg.lstsq(rows, np.concatenate(right), rcond=1e-6)[0]
-                results.append(Match(Pose.from_parts(np.eye(3), shift_mm) @ pose, float(correlations[index])))
-            results.sort(key=lambda match: -match.correlation)
+        for (results,) in matched_together([self], poses):
             yield results
+
+    def drawn(self, poses: Sequence[Pose]) -> list[_Drawn]:
+        """The DRRs of poses, of every view, as they are sought."""
+        return [template.drawn(poses) for template in self._templates]
+
+    def matches(self, poses: Sequence[Pose], drawn: Sequence[_Drawn]) -> list[Match]:
+        """The poses, whose DRRs were drawn, moved to where these match."""
+        rows = np.concatenate([template.trusted_axes for template in self._templates])
+        found = [template.best(one) for template, one in zip(self._templates, drawn)]
+        correlations = np.mean([values for _, values in found], axis=0)
+        results = []
+        for index, pose in enumerate(poses):
+            right = [shifts[index] * template.trust for template, (shifts, _) in zip(self._templates, found)]
+            shift_mm = np.linalg.lstsq(rows, np.concatenate(right), rcond=1e-6)[0]
+            results.append(Match(Pose.from_parts(np.eye(3), shift_mm) @ pose, float(correlations[index])))
+        return results
+
+
+def matched_together(matchers: Sequence[Matcher], poses: Sequence[Pose]) -> Iterator[list[list[Match]]]:
+    """As `Matcher.matched`, of several matchers at once: their X-rays are the same, read otherwise, so that they share
+    the DRRs."""
+    results: list[list[Match]] = [[] for _ in matchers]
+    for first in range(0, len(poses), _RENDERED_AT_ONCE):
+        batch = poses[first : first + _RENDERED_AT_ONCE]
+        drawn = matchers[0].drawn(batch)
+        for matcher, found in zip(matchers, results):
+            found += matcher.matches(batch, drawn)
+            found.sort(key=lambda match: -match.correlation)
+        yield results
 
 
 def matcher_steps(
@@ -102,7 +125,7 @@ class _Template:
         self._field = fixed.view.cropped((int(first[0]), int(first[1])), tuple(int(n) for n in last - first + 1))
         self._shape = tuple(scipy.fft.next_fast_len(side, real=True) for side in self._field.size_px[::-1])
         self._expected = fixed.footprint_px
-        self._scaled: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._scaled: list[_Drawn] = []
 
     def prepare(self, fixed: FixedImage) -> Iterator[None]:
         """Make the spectra that are sought, with pauses."""
@@ -110,14 +133,16 @@ class _Template:
             self._scaled.append(self._magnified(fixed, scale))
             yield
 
-    def best(self, poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
-        """Shifts (B, 3) in mm, along columns, rows and depth, that carry the poses to where they match, and the
+    def drawn(self, poses: Sequence[Pose]) -> _Drawn:
+        """DRRs of poses (B), as they are sought in the X-ray."""
+        return self._spectra(*_orientations(*self._level.drawn(poses, self._field)))
+
+    def best(self, drawn: _Drawn) -> tuple[np.ndarray, np.ndarray]:
+        """Shifts (B, 3) in mm, along columns, rows and depth, that carry poses to where their DRRs match, and the
         correlations (B,) there."""
-        images, rays = self._level.drawn(poses, self._field)
-        vectors, weights = _orientations(images, rays)
-        image, square, believed = self._spectra(vectors, weights)
-        values = torch.full((len(poses),), -2.0)
-        shifts = np.zeros((len(poses), 3))
+        image, square, believed = drawn
+        values = torch.full((len(square),), -2.0)
+        shifts = np.zeros((len(square), 3))
         for scale, (sought_image, sought_square, sought_weights) in zip(self._scales, self._scaled):
             product = self._back((image * sought_image).sum(dim=0))
             moving, fixed = self._back(square * sought_weights), self._back(believed * sought_square)
@@ -133,7 +158,7 @@ class _Template:
                 shifts[index] = [*(-off_px * self._pixel_mm * scale), (scale - 1) * self._depth_mm]
         return shifts, values.numpy()
 
-    def _magnified(self, fixed: FixedImage, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _magnified(self, fixed: FixedImage, scale: float) -> _Drawn:
         """Conjugate spectra of the X-ray magnified about the CT's isocentre."""
         columns, rows = self._field.size_px - 2 * self._reach
         origin = self._first + self._reach
@@ -155,8 +180,7 @@ class _Template:
         image, square, believed = self._spectra(vectors, weights)
         return image.conj(), square.conj(), believed.conj()
 
-    def _spectra(self, vectors: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of weighted vectors (4, B, rows, columns), of their weighted squares and of the weights (B, ...)."""
+    def _spectra(self, vectors: torch.Tensor, weights: torch.Tensor) -> _Drawn:
         parts = weights * vectors, weights * vectors.square().sum(dim=0), weights
         return tuple(torch.fft.rfft2(part, s=self._shape) for part in parts)
 

@@ -16,7 +16,7 @@ from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from ..xray import Polarity, Radiograph, XrayImage, xray_image_steps
 from .global_search import SearchRange, turned_poses
-from .matching import matcher_steps
+from .matching import matched_together, matcher_steps
 
 _PIXELS = 32
 _POSES = 48
@@ -43,18 +43,21 @@ def readings(
     view, span = problem.views[view_index], SearchRange()
     state = RegistrationState("prepare", progress, problem.start, float("nan"))
     poses = [problem.start, *turned_poses(replace(problem, views=(view,)), span, 0, _POSES)]
-    found = []
+    images, levels, matchers = [], [], []
     for polarity in Polarity:
-        image = yield from shown(xray_image_steps(radiograph, polarity, mask), state)
-        alone = replace(problem, images=(image,), views=(view,))
+        images.append((yield from shown(xray_image_steps(radiograph, polarity, mask), state)))
+        alone = replace(problem, images=(images[-1],), views=(view,))
         pixel_mm = alone.extent_mm(alone.start) / _PIXELS
-        level = yield from shown(alone.level(alone.start, pixel_mm, 1.6 * pixel_mm), state)
-        steps = matcher_steps(level, alone.center(alone.start), span.in_plane_mm, span.depths_mm)
-        matcher = yield from shown(steps, state)
-        for matches in matcher.matched(poses):  # noqa: B007
-            yield state
-        similarity = level.similarity([one.pose for one in matches[:_BEST]], SCALES[0]).mean()
-        found.append(Reading(polarity, image, float(similarity)))
+        levels.append((yield from shown(alone.level(alone.start, pixel_mm, 1.6 * pixel_mm), state)))
+        steps = matcher_steps(levels[-1], alone.center(alone.start), span.in_plane_mm, span.depths_mm)
+        matchers.append((yield from shown(steps, state)))
+    for matched in matched_together(matchers, poses):  # noqa: B007
+        yield state
+    found = []
+    for polarity, image, level, matches in zip(Polarity, images, levels, matched):
+        best = [one.pose for one in matches[:_BEST]]
+        similarity = yield from shown(level.similarity_steps(best, SCALES[0]), state)
+        found.append(Reading(polarity, image, float(similarity.mean())))
     found.sort(key=lambda reading: -reading.similarity)
     return found
 
