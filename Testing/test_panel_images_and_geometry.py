@@ -16,6 +16,7 @@ def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
 
     host.press(host.ui.loadSampleButton)
     host.wait(lambda: host.ui.registerButton.enabled)
+    host.wait(lambda: host.scene.GetSingletonNode("Xray2", "vtkMRMLSliceNode") is not None)
     assert host.ui.ctSelector.currentNode().GetName() == "Lumbar spine CT"
     assert [node.GetName() for node in xrays(host)] == ["Frontal X-ray", "Lateral X-ray"]
     assert host.ui.sourceToDetectorSpinBox.value == 1020

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from ..coarse import coarse_steps
 from ..errors import InputError
+from ..state import shown
 from ..volume import Volume
 from . import dependencies
 from .changes import Change
@@ -16,6 +19,8 @@ from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
     from ..preview import PreviewCt
+
+_DRAW_WITH = ("projector", "similarity", "levels", "search.global_search", "registration", "preview")
 
 
 class CtPreparation:
@@ -54,7 +59,7 @@ class CtPreparation:
             return
         self.forget()
         self._key, self.text = selection.ct_key, _("Preparing the CT for the views")
-        steps = coarse_steps(selection.inputs.ct, selection.ct_node.GetName())
+        steps = _steps(selection.inputs.ct, selection.ct_node.GetName())
         self._job = Preparation(steps, self._on_done, self._on_refused, self._on_progress)
         self._ticker.run(self._job)
 
@@ -62,10 +67,24 @@ class CtPreparation:
         self.progress = progress
         self._selection.tell(Change.PROGRESS)
 
-    def _on_done(self, volume: Volume) -> None:
-        self._job, self.volume, self.text = None, volume, ""
+    def _on_done(self, made: tuple[Volume, PreviewCt | None]) -> None:
+        self._job, self.text = None, ""
+        self.volume, self._preview_ct = made
         self._selection.tell(Change.CT_PREPARED, Change.LOOKS)
 
     def _on_refused(self, error: InputError) -> None:
         self._job, self.text = None, ""
         self._selection.refuse_ct(str(error))
+
+
+def _steps(ct: Volume, where: str) -> Generator[float, None, tuple[Volume, PreviewCt | None]]:
+    """The CT made coarse, and the projector of its edges where the packages are there; yields the progress, 0 to 1."""
+    volume = yield from coarse_steps(ct, where)
+    if not dependencies.are_installed():
+        return volume, None
+    for name in _DRAW_WITH:  # one by one: to load them all takes longer than a window may stand still
+        import_module(f"..{name}", __package__)
+        yield 1.0
+    from ..preview import PreviewCt
+
+    return volume, (yield from shown(PreviewCt.steps_of_coarse(volume), 1.0))
