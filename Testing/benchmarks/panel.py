@@ -32,6 +32,7 @@ sys.path.insert(0, str(HERE.parent))
 from panel_host import running_host  # noqa: E402
 
 MODULE = HERE.parents[1] / "XrayCTRegistration" / "XrayCTRegistration.py"
+PROJECTOR = str(MODULE.parent / "XrayCTRegistrationLib" / "projector")
 COSTS_MS = (0.0, 30.0, 150.0)
 ALLOWED = (1.3, 1.5, 2.0)  # times the library's, at these costs
 LONGEST_ALLOWED_MS = 60.0
@@ -244,10 +245,13 @@ def turn() -> None:
 
 
 def watch(thread: int, samples: list[tuple[float, str]], ended: threading.Event) -> None:
-    """Note, every few milliseconds, the innermost function of the product that a thread is in."""
+    """Note, every few milliseconds, the innermost function of the product that a thread is in, and of a drawing who has
+    asked for it."""
     while not ended.wait(_SAMPLED_EVERY_S):
         frame = sys._current_frames().get(thread)
-        while frame is not None and "XrayCTRegistrationLib" not in frame.f_code.co_filename:
+        while frame is not None and (
+            "XrayCTRegistrationLib" not in frame.f_code.co_filename or frame.f_code.co_filename.startswith(PROJECTOR)
+        ):
             frame = frame.f_back
         if frame is not None:
             samples.append((time.perf_counter(), f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_qualname}"))

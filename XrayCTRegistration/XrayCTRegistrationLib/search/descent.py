@@ -15,7 +15,7 @@ from ..state import shown
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
-_COARSE_GAIN, _FINE_GAIN = 1e-3, 1e-4  # of a step, below which the next scale, level or stage goes on
+_LEAST_GAIN = 1e-4  # of a step, below which the next scale, depth or stage goes on
 _DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-4
 _DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
 _CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
@@ -82,19 +82,17 @@ def descend(
 
 
 def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
-    """As `descend_in_depth`, after the larger scales of the similarity, which see far: there, no longer than it gains
-    something worth the way."""
+    """As `descend_in_depth`, after the larger scales of the similarity, from one that sees far to one that sees past
+    what does not fit."""
     pose = start
     for scale in SCALES[:-1]:
-        pose = (yield from descend(level, pose, center, iterations, scale, _COARSE_GAIN)).pose
-    return (yield from descend_in_depth(level, pose, center, iterations, _COARSE_GAIN))
+        pose = (yield from descend(level, pose, center, iterations, scale, _LEAST_GAIN)).pose
+    return (yield from descend_in_depth(level, pose, center, iterations))
 
 
-def descend_in_depth(
-    level: Level, start: Pose, center: np.ndarray, iterations: int, least_gain: float = _FINE_GAIN
-) -> Descent:
-    """As `descend`, then from the best depth along the first view's ray through the CT's isocentre, and again, while
-    that gains.
+def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
+    """As `descend`, no longer than it gains something, then from the best depth along the first view's ray through the
+    CT's isocentre, and again, while that gains.
 
     In depth the similarity hardly changes, and the noise of the interpolation's derivative makes Gauss-Newton believe
     in a much steeper curvature there than there is: its steps are far too short. Several views that cross tell the
@@ -103,8 +101,8 @@ def descend_in_depth(
     rays = [center - fixed.view.source for fixed in level.fixed]
     rays = [ray / np.linalg.norm(ray) for ray in rays]
     if any(rays[0] @ other < _CROSSING_COSINE for other in rays):
-        return (yield from descend(level, start, center, iterations, least_gain=least_gain))
-    best = yield from descend(level, start, center, iterations, least_gain=least_gain)
+        return (yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN))
+    best = yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN)
     for _ in range(_DEPTH_ROUNDS):
         values = []
         for step_mm in (-_DEPTH_PROBE_MM, _DEPTH_PROBE_MM):
@@ -114,7 +112,7 @@ def descend_in_depth(
         if gain < _DEPTH_GAIN:
             break
         pose, before = _deeper(best.pose, rays[0], _DEPTH_PROBE_MM * place), best
-        best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=least_gain))
+        best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=_LEAST_GAIN))
         if best is before:
             break
     return best
