@@ -301,6 +301,7 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         outcome.pose, outcome.covariance, outcome.runner_up_gap = problem.start, None, math.nan
         level, end = yield from _measured(problem, outcome.pose)
     covariance = end.covariance if outcome.covariance is None else outcome.covariance
+    state = RegistrationState("report", 0.9, outcome.pose, -1.0)
     views = yield from shown(level.compare_steps([outcome.pose]), state)
     evidence = evidence_of(views, covariance, outcome.runner_up_gap)
     moved_deg, moved_mm = problem.motion(outcome.pose)
