@@ -13,7 +13,7 @@ from .edge_lines import edge_lines
 from .figure_layout import laid_out
 from .geometry import Pose, XrayView
 from .grey import GREY_PERCENTS, grey_window
-from .projector import Projector, projector_for
+from .projector import Projector, projector_steps
 from .state import finished
 from .volume import WATER_ATTENUATION_PER_MM, Volume, prepared_attenuation
 from .xray import XrayImage
@@ -54,7 +54,7 @@ def overlay_projector_steps(ct: Volume, device: str = "cpu") -> Generator[object
         np.clip(excess, 0, _BONE_GAIN, out=excess)
         plane *= 1 + excess
         yield None
-    return projector_for(volume, device)
+    return (yield from projector_steps(volume, device))
 
 
 def overlay_drr(projector: Projector, view: XrayView, pose: Pose) -> np.ndarray:

@@ -44,7 +44,12 @@ class PreviewCt:
     @classmethod
     def of_coarse(cls, ct: Volume, device: str = "auto") -> PreviewCt:
         """Of a CT that was made coarse already."""
-        return cls(ct, overlay_projector(ct, device), device)
+        return finished(cls.steps_of_coarse(ct, device))
+
+    @classmethod
+    def steps_of_coarse(cls, ct: Volume, device: str = "auto") -> Generator[object, None, PreviewCt]:
+        """As `of_coarse`, with pauses."""
+        return cls(ct, (yield from overlay_projector_steps(ct, device)), device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +142,7 @@ def edges_steps(projector: Projector, view: XrayView, pose: Pose, longest_px: in
     return (yield from _drr_edges(projector, coarse, pose)), coarse
 
 
-def edges_of_bone_steps(
-    projector: Projector, bone: Volume, view: XrayView, pose: Pose, longest_px: int
-) -> EdgeSteps:
+def edges_of_bone_steps(projector: Projector, bone: Volume, view: XrayView, pose: Pose, longest_px: int) -> EdgeSteps:
     """The edges of a bone's DRR, and the part of the view about its shadow whose pixels they are given in; with pauses.
 
     projector: of `overlay.overlay_projector`, of the bone alone. longest_px: of the whole view.

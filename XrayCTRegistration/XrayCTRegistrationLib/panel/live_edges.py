@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from ..edge_lines import EdgeLines
 from ..geometry import Pose, XrayView
 from ..mrml.overlay import GREEN, Drawn, clear_edges, show_edges
+from ..state import finished
 from ..volume import Volume
 from .bone_preparation import BonePreparation
 from .changes import Change
@@ -22,7 +22,7 @@ from .selection import Selection
 from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
-    from ..preview import Preview
+    from ..preview import EdgeSteps, Preview
 
 _MOVING_MS, _RESTING_MS = 10, 250  # after a change of the pose
 _MOVING_PX, _RESTING_PX = 192, 384  # longest side of the DRR that edges are sought in
@@ -49,12 +49,11 @@ class LiveEdges:
         self._preview: Preview | None = None
         self._xray_nodes: tuple[Any, ...] = ()
         self._coarse: list[int] = []  # views to draw coarsely, one between two events of the window
-        self._left: list[tuple[int, int]] = []  # views and parts to draw finely, one between two events of the window
         self._drawn: dict[tuple[int, int], _DrawnPart] = {}  # by view and part
-        self._moving, self._resting, self._next = map(_single_shot, (_MOVING_MS, _RESTING_MS, _MOVING_MS))
+        self._fine: Preparation | None = None  # fine edges, on their way
+        self._moving, self._resting = _single_shot(_MOVING_MS), _single_shot(_RESTING_MS)
         self._moving.connect("timeout()", self._draw_coarsely)
-        for timer in (self._resting, self._next):
-            timer.connect("timeout()", self._draw_one_finely)
+        self._resting.connect("timeout()", self._draw_finely)
         selection.listen(Change.INPUTS, self._take_inputs)
         selection.listen(Change.CT_PREPARED, self.follow)
         selection.listen(Change.BONES, self._forget_parts)
@@ -78,13 +77,11 @@ class LiveEdges:
         if self._preview is None:
             self._make_preview()
         if self._preview is not None:
-            parts = range(len(self._parts(selection.pose)))
             views = range(len(self._xray_nodes))
             self._coarse += [index for index in views if index not in self._coarse]  # those that wait come first
-            self._left = [(index, part) for index in range(len(self._xray_nodes)) for part in parts]
+            self._drop_fine()
             if not self._moving.isActive():
                 self._moving.start()
-            self._next.stop()
             self._resting.start()
 
     def draw_running(self, pose: Pose) -> None:
@@ -124,13 +121,20 @@ class LiveEdges:
             self._preview = None  # the registration has found the polarity
 
     def _forget_parts(self) -> None:
-        self._left, self._drawn = [], {}
+        self._drop_fine()
+        self._drawn = {}
 
     def _stop(self) -> None:
-        for timer in (self._moving, self._resting, self._next):
-            timer.stop()
-        self._coarse, self._left = [], []
+        self._moving.stop()
+        self._resting.stop()
+        self._coarse = []
         self._drop_judging()
+        self._drop_fine()
+
+    def _drop_fine(self) -> None:
+        if self._fine is not None:
+            self._ticker.drop(self._fine)
+            self._fine = None
 
     def _drop_judging(self) -> None:
         if self._judging is not None:
@@ -167,31 +171,41 @@ class LiveEdges:
             text = in_one_piece if self._selection.bones.standing else _("Similarity {similarity:.3f}")
             self._say(text.format(similarity=similarity))
 
-    def _draw_one_finely(self) -> None:
+    def _draw_finely(self) -> None:
+        """Draw all views a little at a time, as long as everything rests."""
         pose = self._selection.pose
-        if self._left and self._preview is not None and pose is not None:
-            drawn = False
-            while self._left and not drawn:
-                index, part = self._left.pop(0)
-                drawn = self._draw(index, pose, _RESTING_PX, part)
-            if self._left:
-                self._next.start()
+        if self._preview is not None and pose is not None:
+            self._drop_fine()
+            self._fine = Preparation(self._fine_steps(pose), self._on_fine)
+            self._ticker.run_first(self._fine)
 
-    def _draw(self, index: int, pose: Pose, longest_px: int, only: int | None = None) -> bool:
-        """Draw a view: all parts, or one of them beside the others as they were drawn; whether anything was new."""
-        node = self._xray_nodes[index]
-        if node.GetScene() is None:
-            return False
+    def _fine_steps(self, pose: Pose) -> Generator[None, None, None]:
+        for index in range(len(self._xray_nodes)):
+            for part in range(len(self._parts(pose))):
+                yield from self._draw_steps(index, pose, _RESTING_PX, part)
+
+    def _on_fine(self, _nothing: None) -> None:
+        self._fine = None
+
+    def _draw(self, index: int, pose: Pose, longest_px: int) -> None:
+        """Draw all parts of a view now."""
+        finished(self._draw_steps(index, pose, longest_px))
+
+    def _draw_steps(
+        self, index: int, pose: Pose, longest_px: int, only: int | None = None
+    ) -> Generator[None, None, None]:
+        """Draw a view, with pauses: all parts, or one of them beside the others as they were drawn."""
         parts, new = self._parts(pose), False
         for number, part in enumerate(parts):
             if only in (None, number) and not part.is_drawn(self._drawn.get((index, number)), longest_px):
-                lines, view = part.edges(self._preview.views[index], longest_px)
+                lines, view = yield from part.edges_steps(self._preview.views[index], longest_px)
                 self._drawn[index, number] = _DrawnPart(part, longest_px, Drawn(lines, view, part.color))
                 new = True
-        if new:
+        node = self._xray_nodes[index]
+        if new and node.GetScene() is not None:
             drawn = [self._drawn.get((index, number)) for number in range(len(parts))]
             show_edges(node, [one.drawn for one in drawn if one is not None])
-        return new
+            yield
 
     def _parts(self, pose: Pose) -> list[_Part]:
         """What is drawn when the CT is at a pose: the CT in one piece, or what is left of it and its bones."""
@@ -223,13 +237,13 @@ class _Part:
             return False
         return before.part.color == self.color and np.array_equal(before.part.pose.matrix, self.pose.matrix)
 
-    def edges(self, view: XrayView, longest_px: int) -> tuple[EdgeLines, XrayView]:
-        """Its edges, and the view whose pixels they are given in."""
-        from ..preview import edges_of, edges_of_bone
+    def edges_steps(self, view: XrayView, longest_px: int) -> EdgeSteps:
+        """Its edges, and the view whose pixels they are given in; with pauses."""
+        from ..preview import edges_of_bone_steps, edges_steps
 
         if self.volume is None:
-            return edges_of(self.projector, view, self.pose, longest_px)
-        return edges_of_bone(self.projector, self.volume, view, self.pose, longest_px)
+            return edges_steps(self.projector, view, self.pose, longest_px)
+        return edges_of_bone_steps(self.projector, self.volume, view, self.pose, longest_px)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ class Panel:
         self._ticker = Ticker()
         self._preparation = CtPreparation(self.selection, self._ticker)
         self._bones = BonePreparation(self.selection, self._preparation, self._ticker)
-        self._display = SceneDisplay(self.selection, self._preparation)
+        self._display = SceneDisplay(self.selection, self._preparation, self._ticker)
         self.images = ImagesSection(self.selection, self._display, ui, requirements)
         self._geometry = GeometrySection(self.selection, ui)
         self._pose = PoseSection(self.selection, self._display, ui)

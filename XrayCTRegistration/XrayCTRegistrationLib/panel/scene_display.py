@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from ..mrml.models import bone_node, bone_surface_steps, show_beam, show_bone, s
 from ..mrml.shown import Shown
 from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
 from ..mrml.xrays import has_geometry, view_of
-from ..state import finished
 from .changes import Change
 from .ct_preparation import CtPreparation
 from .selection import Selection
+from .ticker import Preparation, Ticker
 
 _UNTIL_LAID_OUT_MS = 100
 
@@ -26,8 +27,10 @@ _UNTIL_LAID_OUT_MS = 100
 class SceneDisplay:
     """Keeps the views with what is chosen, and removes what belonged to nodes that are gone."""
 
-    def __init__(self, selection: Selection, preparation: CtPreparation) -> None:
-        self._selection, self._preparation = selection, preparation
+    def __init__(self, selection: Selection, preparation: CtPreparation, ticker: Ticker) -> None:
+        self._selection, self._preparation, self._ticker = selection, preparation, ticker
+        self._images: Preparation | None = None  # X-rays as they are registered, on their way
+        self._bone: Preparation | None = None  # the surface of the CT's bone, on its way
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
         self._handles_shown = self._stored_pixels = False
@@ -43,6 +46,10 @@ class SceneDisplay:
     def forget(self) -> None:
         """Stop, and let go of nodes."""
         self._laid_out.stop()
+        for job in (self._images, self._bone):
+            if job is not None:
+                self._ticker.drop(job)
+        self._images = self._bone = None
         self._xrays_shown, self._shown_with, self._bone_of = (), {}, None
 
     def show_views(self) -> None:
@@ -74,21 +81,31 @@ class SceneDisplay:
         for node in selection.xray_nodes:
             if has_geometry(node):
                 show_beam(node, view_of(node))
-        if selection.inputs is None:
-            return
         self._show_as_registered()
-        shown = tuple(node.GetID() for node in selection.xray_nodes)
+
+    def _show_as_registered(self) -> None:
+        """Show line integrals, bone bright, with the polarity that is known: one X-ray after the other, then the layout
+        for so many."""
+        if self._images is not None:
+            self._ticker.drop(self._images)
+            self._images = None
+        if self._selection.inputs is not None and not self._selection.running:
+            self._images = Preparation(self._image_steps(), self._on_images)
+            self._ticker.run_first(self._images)
+
+    def _image_steps(self) -> Generator[None, None, None]:
+        nodes = self._selection.xray_nodes
+        for node, polarity in zip(nodes, self._selection.polarities() or [None] * len(nodes)):
+            if node.GetScene() is not None:
+                show_as_registered(node, polarity)
+                yield
+
+    def _on_images(self, _nothing: None) -> None:
+        self._images = None
+        shown = tuple(node.GetID() for node in self._selection.xray_nodes)
         if shown != self._xrays_shown:
             self._xrays_shown = shown
             self.show_views()
-
-    def _show_as_registered(self) -> None:
-        """Show line integrals, bone bright: with the polarity that is known."""
-        selection = self._selection
-        nodes = selection.xray_nodes
-        if selection.inputs is not None and not selection.running:
-            for node, polarity in zip(nodes, selection.polarities() or [None] * len(nodes)):
-                show_as_registered(node, polarity)
 
     def _on_looks(self) -> None:
         selection = self._selection
@@ -112,14 +129,31 @@ class SceneDisplay:
         source = prepared.rest_surface if prepared is not None else self._preparation.volume
         waiting = prepared is None and bool(selection.bones.ids)  # it would be made twice
         if shown and source is not None and not waiting and (node is None or self._is_of_others(source)):
-            surface = source if prepared is not None else finished(bone_surface_steps(source))
-            node, self._bone_of = show_bone(selection.ct_node, surface), source
+            if prepared is None:
+                self._make_bone(selection.ct_node, source)
+            else:
+                node, self._bone_of = show_bone(selection.ct_node, source), source
         if node is not None:
             node.SetAndObserveTransformNodeID(selection.ct_node.GetTransformNodeID())
             show_model(node, shown)
         for bone in selection.bones.standing:
             if surface_node(bone.node) is not None:
                 show_model(surface_node(bone.node), shown)
+
+    def _make_bone(self, ct_node: Any, ct: Any) -> None:
+        """Make the surface of a CT's bone a little at a time, and show it."""
+        if self._bone is not None:
+            return
+
+        def show(surface: Any) -> None:
+            self._bone = None
+            if ct_node.GetScene() is not None and ct_node is self._selection.ct_node:
+                show_bone(ct_node, surface)
+                self._bone_of = ct
+                self._on_looks()
+
+        self._bone = Preparation(bone_surface_steps(ct), show)
+        self._ticker.run(self._bone)
 
     def _is_of_others(self, source: Any) -> bool:
         """Whether the CT's bone in 3D was made with other bones in it. One that was read with the scene is believed."""
