@@ -8,6 +8,7 @@ from XrayCTRegistrationLib.geometry import rotation_from_vector, view_from_carm
 from XrayCTRegistrationLib.projector.kernels import Kernels
 from XrayCTRegistrationLib.projector.quantised import padded_placement
 from XrayCTRegistrationLib.projector.rays import motion_fields, ray_arrays
+from XrayCTRegistrationLib.state import finished
 
 STEP_MM = 0.9
 SIZE_PX = (5, 4)  # less than a block of threads
@@ -43,7 +44,7 @@ def twists() -> torch.Tensor:
 def _drawn(kernels: Kernels, dtype: torch.dtype | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and Jacobian of floating values, or of the first channel in 16 bits where dtype is None."""
     if dtype is None:
-        volume = kernels.quantised(values()[0, 1:-1, 1:-1, 1:-1].numpy())
+        volume = finished(kernels.quantised_steps(values()[0, 1:-1, 1:-1, 1:-1].numpy()))
     else:
         volume = kernels.stored(values(dtype).to(kernels.device))
     arguments = volume, rays().to(kernels.device), STEP_MM, SIZE_PX
