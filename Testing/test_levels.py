@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from XrayCTRegistrationLib.geometry import Pose
 from XrayCTRegistrationLib.levels import Linearised
+from XrayCTRegistrationLib.search.descent import CORRELATED_PIXELS
 from XrayCTRegistrationLib.search.soft_tissue import settled
 from XrayCTRegistrationLib.state import finished
 
@@ -34,3 +35,35 @@ def test_where_nothing_can_be_compared_bones_and_soft_tissue_stay_where_they_are
     end = finished(settled(Blank(), start, np.zeros(3)))
     np.testing.assert_array_equal(end.pose.matrix, start.matrix)
     assert np.isfinite(end.covariance).all()
+    assert not end.parted
+
+
+class Quadratic:
+    """A level where bones and soft tissue are each drawn to a place of their own, known to sd mm and radians."""
+
+    def __init__(self, bones: np.ndarray, soft: np.ndarray, sd: float) -> None:
+        self.goals, self.matrix = (bones, soft), np.eye(12)
+        self.noise = sd**2 / CORRELATED_PIXELS
+
+    def linearised(self, poses, center):
+        yield
+        way = np.concatenate([_twist_to(pose, goal) for pose, goal in zip(poses, self.goals)])
+        return Linearised(0.5, 1.0, self.matrix, way, self.noise)
+
+
+def _twist_to(pose: Pose, goal: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(3), goal - pose.matrix[:3, 3]])
+
+
+def test_soft_tissue_that_has_moved_lets_the_bones_go_where_they_belong():
+    bones, soft = np.array([1.0, 0.0, -0.5]), np.array([-3.0, 2.0, 1.0])
+    end = finished(settled(Quadratic(bones, soft, 0.1), Pose(np.eye(4)), np.zeros(3)))
+    assert end.parted
+    np.testing.assert_allclose(end.pose.matrix[:3, 3], bones, atol=0.01)  # a weak prior ties them
+
+
+def test_soft_tissue_that_has_not_parted_leaves_one_pose_for_all():
+    bones, soft = np.array([0.1, 0.0, 0.0]), np.array([-0.1, 0.1, 0.0])  # two deviations apart
+    end = finished(settled(Quadratic(bones, soft, 0.1), Pose(np.eye(4)), np.zeros(3)))
+    assert not end.parted
+    np.testing.assert_array_equal(end.pose.matrix, np.eye(4))
