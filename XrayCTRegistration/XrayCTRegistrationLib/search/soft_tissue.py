@@ -1,8 +1,8 @@
 """The bones' pose where soft tissue has moved: bones and soft tissue as two bodies whose DRRs add up.
 
 What lies around the bones (organs, fat, breath) never stands as it stood in the CT, and one pose for all pulls the
-bones along. Here the soft tissue has a pose of its own, tied to the bones' by a prior. Where the images do not tell that
-it has parted from them, one pose for all is the better one: it has fewer unknowns, and depth is the worst known.
+bones along. Here the soft tissue has a pose of its own, tied to the bones' by a prior. Where the images do not tell
+that it has parted from them, one pose for all is the better one: it has fewer unknowns, and depth is the worst known.
 """
 
 from __future__ import annotations
