@@ -65,12 +65,20 @@ def test_a_bar_that_looks_the_same_when_turned_is_ambiguous(shared_data) -> None
 
 
 def test_a_bone_is_never_surer_than_the_ct_that_it_was_found_from() -> None:
-    sure, lost = confidence(SURE, WHOLE, False), confidence(NOTHING, WHOLE, False)
-    of_sure, of_lost = bone_confidence(SURE, sure), bone_confidence(SURE, lost)
-    assert of_sure.probability <= sure.probability
-    assert of_lost.probability <= lost.probability
-    assert of_lost.level == "low"
-    assert "the whole CT" in of_lost.reason
+    sure, tight, lost = (confidence(*of, False) for of in ((SURE, WHOLE), (SURE, TIGHT), (NOTHING, WHOLE)))
+    assert [one.level for one in (sure, tight, lost)] == ["high", "moderate", "low"]
+    found = [bone_confidence(SURE, one) for one in (sure, tight, lost)]
+    assert [one.level for one in found] == ["high", "moderate", "low"]
+    assert found[2].probability <= lost.probability
+    assert "the whole CT" in found[2].reason
+
+
+def test_a_bone_that_the_drr_does_not_explain_is_low_however_well_it_is_known() -> None:
+    whole = confidence(SURE, WHOLE, False)
+    explained, unexplained = (bone_confidence(one, whole) for one in (SURE, replace(NOTHING, uncertainty_mm=0.2)))
+    assert unexplained.level == "low"
+    assert "next to nothing" in unexplained.reason
+    assert unexplained.probability < explained.probability
 
 
 def test_a_bone_whose_depth_is_unknown_is_less_sure_and_expected_farther_off() -> None:

@@ -15,6 +15,7 @@ from .weights import Extent
 
 _SHIPPED = Path(__file__).with_name("calibration.json")  # by `xrayct calibrate`
 _SHIPPED_OF_BONES = Path(__file__).parent / "bones" / "calibration.json"  # by `xrayct calibrate --bones`
+_LEVELS = ("low", "moderate", "high")
 _UNALIKE = 0.15  # similarity below which the DRR explains next to nothing
 _AMBIGUOUS = 0.1  # lead over another pose that says little
 _LITTLE = 0.3  # of the CT's footprint, compared
@@ -83,13 +84,15 @@ def confidence(evidence: Evidence, extent: Extent, strayed: bool) -> Confidence:
 def bone_confidence(evidence: Evidence, whole: Confidence) -> Confidence:
     """How far to trust the pose of one bone: never farther than that of the CT that it was registered from."""
     calibration, found = _calibration(_SHIPPED_OF_BONES), asdict(evidence)
-    probability = calibration.probability(found) * whole.probability
-    level = "low" if "low" in (whole.level, calibration.level(probability)) else calibration.level(probability)
+    probability = min(calibration.probability(found), whole.probability)
+    level = min(calibration.level(probability), whole.level, key=_LEVELS.index)
     reason = f"the DRR explains {max(evidence.similarity, 0):.0%} of what the X-ray shows about it"
     if whole.level == "low":
         reason = f"the pose of the whole CT, from which it was found, is not to be trusted, though {reason}"
     elif evidence.compared < _LITTLE:
         level, reason = "low", f"only {evidence.compared:.0%} of its shadow was compared"
+    elif evidence.similarity < _UNALIKE:
+        level, reason = "low", f"{reason}, next to nothing"
     return Confidence(level, reason, probability, calibration.expected_error_mm(found))
 
 

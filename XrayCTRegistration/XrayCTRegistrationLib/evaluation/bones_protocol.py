@@ -13,6 +13,7 @@ from ..bones.levels import SEEN
 from ..bones.names import is_vertebra
 from ..bones.registration import BonesResult, register_bones
 from ..bones.segments import Segment, place_in
+from ..calibrated import RIGHT_MM
 from ..errors import InputError
 from ..geometry import Pose, XrayView, rotation_from_euler, view_from_carm
 from ..io.label_files import read_segments
@@ -121,8 +122,9 @@ class BoneRow:
 
     @property
     def judged(self) -> bool:
-        """Whether a confidence can be fitted to it: it is shown, and was looked at."""
-        return self.in_field and bool(self.evidence)
+        """Whether a confidence can be fitted to it: it is shown and was looked at, and the CT stood where it belongs,
+        which the confidence of the whole is for."""
+        return self.in_field and bool(self.evidence) and self.whole_mm < RIGHT_MM
 
 
 def bones_case(subject: LabelledSubject, number: int, seed: int, photons: float = PHOTONS) -> BonesCase:
