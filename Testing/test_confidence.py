@@ -79,6 +79,7 @@ def test_a_bone_that_the_drr_does_not_explain_is_low_however_well_it_is_known() 
     assert unexplained.level == "low"
     assert "next to nothing" in unexplained.reason
     assert unexplained.probability < explained.probability
+    assert explained.level == "high"
 
 
 def test_a_bone_whose_depth_is_unknown_is_less_sure_and_expected_farther_off() -> None:

@@ -90,9 +90,9 @@ def bone_confidence(evidence: Evidence, whole: Confidence) -> Confidence:
     if whole.level == "low":
         reason = f"the pose of the whole CT, from which it was found, is not to be trusted, though {reason}"
     elif evidence.compared < _LITTLE:
-        level, reason = "low", f"only {evidence.compared:.0%} of its shadow was compared"
+        level, probability, reason = "low", 0.0, f"only {evidence.compared:.0%} of its shadow was compared"
     elif evidence.similarity < _UNALIKE:
-        level, reason = "low", f"{reason}, next to nothing"
+        level, probability, reason = "low", 0.0, f"{reason}, next to nothing"
     return Confidence(level, reason, probability, calibration.expected_error_mm(found))
 
 
