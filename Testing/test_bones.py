@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import colorsys
 import json
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from XrayCTRegistrationLib.bones.colors import colored
 from XrayCTRegistrationLib.bones.names import chosen, file_names
 from XrayCTRegistrationLib.bones.registration import register_bones
 from XrayCTRegistrationLib.bones.segments import Segment, place_in
@@ -118,6 +120,32 @@ def test_a_label_map_of_a_flipped_and_finer_grid_takes_the_same_voxels():
     for inside, place in zip(whole, (same, other)):
         inside[place.box] = place.inside
     np.testing.assert_array_equal(*whole)
+
+
+@pytest.mark.parametrize("thick", [1, 3])
+def test_a_coarser_mask_takes_the_same_voxels_whether_or_not_it_is_cropped(thick):
+    """A voxel of 8 mm covers four of the CT's: what is cut off the mask's border would be missing from the bone."""
+    whole = np.zeros((16, 16, 16), bool)
+    whole[5 : 5 + thick, 4:8, 6:11] = True
+    matrix = np.diag([8.0, 8.0, 8.0, 1.0])
+    matrix[:3, 3] = 3.0, 3.0, 3.0  # a corner of both grids is the same
+    cropped = Volume(whole, matrix).cropped(np.array([6, 4, 5]), np.array([10, 7, 4 + thick]))
+    places = [place_in(Segment("x", mask), ellipsoids({})) for mask in (Volume(whole, matrix), cropped)]
+    taken = np.zeros((2, SIZE, SIZE, SIZE), bool)
+    for inside, place in zip(taken, places):
+        inside[place.box] = place.inside
+    np.testing.assert_array_equal(*taken)
+    assert [np.ptp(indices) + 1 for indices in np.nonzero(taken[1])] == [4 * thick, 16, 20]
+
+
+def test_thirty_bones_have_colours_that_are_told_apart_and_from_the_green_of_the_cts_edges():
+    mask = Volume(np.ones((2, 2, 2), bool), np.eye(4))
+    own = [(0.4, 1.0, 0.96), (0.4, 0.65, 1.0)]  # of segments, near hues that would be given
+    colors = [one.color for one in colored([Segment(str(n), mask, n, own[n] if n < 2 else None) for n in range(30)])]
+    apart = [np.abs(np.subtract(a, b)).sum() for k, a in enumerate(colors) for b in colors[:k]]
+    assert colors[:2] == own
+    assert min(apart) >= 0.2  # of red, green and blue together
+    assert not [color for color in colors if 0.25 <= colorsys.rgb_to_hsv(*color)[0] <= 0.45]
 
 
 def test_names_with_spaces_commas_and_letters_of_any_script_are_found_and_make_files():

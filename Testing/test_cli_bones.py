@@ -363,7 +363,7 @@ def test_many_bones_are_told_with_the_time_they_take_before_it_is_taken(inputs, 
     monkeypatch.setattr(bones_registration, "registered_problem_steps", interrupted)
     result = register("--bones", "many.nrrd")
     assert result.exit_code == 130
-    assert "62 bones are registered, each on its own: this takes about 2 minutes." in result.output
+    assert "62 bones are registered, each on its own: this takes at most 2 minutes." in result.output
 
 
 def test_names_lie_beside_a_label_map_or_in_a_file_of_another_kind_that_is_told(inputs, caplog):

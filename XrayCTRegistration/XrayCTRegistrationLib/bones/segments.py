@@ -125,7 +125,7 @@ def _sampled(mask: np.ndarray, to_mask: np.ndarray, first: np.ndarray, size: np.
     if np.allclose(turn, np.eye(3), atol=1e-6) and np.allclose(shift, np.rint(shift), atol=1e-3):
         return _shifted(mask, np.rint(shift).astype(int), size)
     values = ndimage.affine_transform(
-        mask.astype(np.float32), turn[::-1, ::-1], shift[::-1], tuple(size[::-1]), order=1, mode="constant"
+        mask.astype(np.float32), turn[::-1, ::-1], shift[::-1], tuple(size[::-1]), order=1, mode="grid-constant"
     )
     return values >= 0.5
 
@@ -166,7 +166,7 @@ def about_many(count: int, seconds_each: float = 1.5) -> str:
         return ""
     minutes = max(count * seconds_each / 60, 1)
     return (
-        f"{count} bones are registered, each on its own: this takes about {minutes:.0f} minutes. Choose fewer to be "
+        f"{count} bones are registered, each on its own: this takes at most {minutes:.0f} minutes. Choose fewer to be "
         "quicker."
     )
 
