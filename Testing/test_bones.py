@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from XrayCTRegistrationLib.bones.anatomy import taken_apart_steps
 from XrayCTRegistrationLib.bones.colors import colored
 from XrayCTRegistrationLib.bones.names import chosen, file_names
-from XrayCTRegistrationLib.bones.registration import register_bones
+from XrayCTRegistrationLib.bones.registration import bones_steps, register_bones
 from XrayCTRegistrationLib.bones.segments import Segment, place_in
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, view_from_carm
 from XrayCTRegistrationLib.io.label_files import read_segments
 from XrayCTRegistrationLib.projector import projector_for
 from XrayCTRegistrationLib.registration import Settings, centered
+from XrayCTRegistrationLib.state import RegistrationState
 from XrayCTRegistrationLib.volume import Volume, per_mm
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
 
@@ -93,6 +95,46 @@ def test_a_bone_that_no_xray_shows_stays_with_the_ct_and_says_so():
     assert found.bones[1].shown == ()
     assert found.bones[1].evidence is None
     np.testing.assert_array_equal(found.bones[1].pose.matrix, found.whole.pose.matrix)
+
+
+def test_a_segment_that_is_no_bone_is_refused_before_any_pose_is_sought():
+    ct, pose = ellipsoids({}), centered(ellipsoids({}), [VIEW])
+    water = np.zeros((SIZE, SIZE, SIZE), bool)
+    water[10:16, 10:16, 30:40] = True
+    liver = Segment("liver", Volume(water, TO_WORLD))
+    states: list[RegistrationState] = []
+    steps = bones_steps(ct, [xray_of(ct, pose)], [VIEW], [segment_of("first"), liver], pose)
+    with pytest.raises(InputError, match="liver: the CT is no denser there than around it"):
+        states.extend(steps)
+    assert {state.stage for state in states} == {"prepare"}
+    assert all(state.pose is pose for state in states)
+
+
+@pytest.mark.parametrize("method", ["search", "learned"])
+def test_a_method_without_refinement_is_refused_for_bones_before_the_ct_is_prepared(method):
+    ct, pose = ellipsoids({}), centered(ellipsoids({}), [VIEW])
+    steps = bones_steps(ct, [xray_of(ct, pose)], [VIEW], [segment_of("first")], pose, Settings(method=method))
+    with pytest.raises(InputError, match=f"The method '{method}' alone is too coarse for bones"):
+        next(steps)
+
+
+def test_a_ct_is_taken_apart_with_a_pause_after_every_filter_and_its_parts_add_up_to_it():
+    ct = ellipsoids({})
+    attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
+    pauses, steps = 0, taken_apart_steps(attenuation, [segment_of(name) for name in CENTERS])
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            anatomy = end.value
+            break
+        pauses += 1
+    assert pauses >= len(CENTERS) * (1 + 2 + 2 * 3 + 1)  # a bone is placed, distances, two blurs by axis, taken out
+    total = anatomy.rest.array.copy()
+    for bone in anatomy.bones:
+        first = np.rint(bone.excess.ijk_to_world[:3, 3] / 2).astype(int)[::-1]
+        total[tuple(slice(a, a + n) for a, n in zip(first, bone.excess.array.shape))] += bone.excess.array
+    np.testing.assert_allclose(total, attenuation.array, atol=1e-8)  # float32 of some hundredths per mm
 
 
 @pytest.mark.parametrize(("voxels", "message"), [(0, "empty"), (1, "a single voxel")])

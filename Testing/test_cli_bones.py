@@ -360,7 +360,7 @@ def test_many_bones_are_told_with_the_time_they_take_before_it_is_taken(inputs, 
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(bones_registration, "registered_problem_steps", interrupted)
+    monkeypatch.setattr(bones_registration, "prepared_steps", interrupted)
     result = register("--bones", "many.nrrd")
     assert result.exit_code == 130
     assert "62 bones are registered, each on its own: this takes at most 2 minutes." in result.output
