@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from XrayCTRegistrationLib.bones.anatomy import taken_apart_steps
 from XrayCTRegistrationLib.bones.colors import colored
-from XrayCTRegistrationLib.bones.names import chosen, file_names
+from XrayCTRegistrationLib.bones.names import chosen, file_names, settled
 from XrayCTRegistrationLib.bones.registration import bones_steps, register_bones
 from XrayCTRegistrationLib.bones.segments import Segment, place_in
 from XrayCTRegistrationLib.errors import InputError
@@ -210,7 +210,36 @@ def test_a_label_maps_numbers_are_named_by_a_file_or_by_totalsegmentator(tmp_pat
     (tmp_path / "names.json").write_text(json.dumps({"27": "fünfter Lendenwirbel"}), encoding="utf-8")
     assert [one.name for one in read_segments(tmp_path / "labels.nii.gz")] == ["L5", "L4"]
     named = read_segments(tmp_path / "labels.nii.gz", tmp_path / "names.json")
-    assert [one.name for one in named] == ["fünfter Lendenwirbel", "L4"]
+    assert [one.name for one in named] == ["fünfter Lendenwirbel", "28"]  # where some have names, those alone
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names"),
+    [
+        ((27, 28, 5), ["5", "L5", "L4"]),  # TotalSegmentator's, with an organ
+        ((20, 26, 5), ["5", "20", "26"]),  # VerSe's L1 and sacrum
+        ((25, 27, 5), ["5", "sacrum", "L5"]),
+    ],
+)
+def test_totalsegmentators_names_hold_only_where_no_other_label_is_bone(tmp_path, caplog, numbers, names):
+    ct = ellipsoids({})
+    array = np.zeros(ct.array.shape, np.uint8)
+    for number, name in zip(numbers, CENTERS):
+        array[segment_of(name).mask.array] = number
+    array[10:16, 10:16, 30:40] = numbers[2]  # water
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    sitk.WriteImage(image, str(tmp_path / "labels.nii.gz"))
+    attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
+    with caplog.at_level("INFO"):
+        found = settled(read_segments(tmp_path / "labels.nii.gz"), attenuation, "labels.nii.gz")
+    assert [one.name for one in found] == names
+    said = (
+        "names are not used, since other labels than its bones are dense in this CT: 20."
+        if 20 in numbers
+        else ("labels.nii.gz: names of bones are TotalSegmentator's for their numbers.")
+    )
+    assert said in caplog.text
 
 
 def test_an_image_is_no_label_map(tmp_path):

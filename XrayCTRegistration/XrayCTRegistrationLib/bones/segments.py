@@ -25,13 +25,15 @@ class Segment:
 
     name: as the segmentation says it. mask: bool (slices, rows, columns), cropped to the segment or not, placed in the
     CT's own world; its grid may be another one than the CT's. number: its value in a label map, None elsewhere.
-    color: (red, green, blue) 0 to 1, None where the segmentation has none.
+    color: (red, green, blue) 0 to 1, None where the segmentation has none. supposed: no label of the file is named, so
+    that the name is only what TotalSegmentator calls the number, or the number; `bones.names.settled` asks the CT.
     """
 
     name: str
     mask: Volume
     number: int | None = None
     color: tuple[float, float, float] | None = None
+    supposed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
