@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from XrayCTRegistrationLib.bones.anatomy import taken_apart_steps
 from XrayCTRegistrationLib.bones.colors import colored
-from XrayCTRegistrationLib.bones.names import chosen, file_names, settled
+from XrayCTRegistrationLib.bones.names import chosen, file_names, holding_names, settled
 from XrayCTRegistrationLib.bones.registration import bones_steps, register_bones
 from XrayCTRegistrationLib.bones.segments import Segment, place_in
 from XrayCTRegistrationLib.errors import InputError
@@ -235,11 +235,25 @@ def test_totalsegmentators_names_hold_only_where_no_other_label_is_bone(tmp_path
         found = settled(read_segments(tmp_path / "labels.nii.gz"), attenuation, "labels.nii.gz")
     assert [one.name for one in found] == names
     said = (
-        "names are not used, since other labels than its bones are dense in this CT: 20."
+        "names are not used, since too many labels that are none of its bones are dense in this CT: 20."
         if 20 in numbers
-        else ("labels.nii.gz: names of bones are TotalSegmentator's for their numbers.")
+        else "labels.nii.gz: names of bones are TotalSegmentator's for their numbers."
     )
     assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "dense", "holds"),
+    [
+        (range(1, 118), [2, 3, 17, *range(25, 70)], True),  # kidneys, thyroid, heart and vessels hold contrast medium
+        ([27, 28, 52, 53], [27, 28, 52], False),  # half of the organs are dense: no telling
+        ([24, 25, 26], [24, 25, 26], False),  # VerSe: L5, L6, sacrum
+        (range(1, 30), range(1, 30), False),  # the bones of a hand
+        (range(1, 105), [*range(18, 33), *range(58, 76)], False),  # TotalSegmentator's first version, of a thorax
+    ],
+)
+def test_contrast_medium_in_organs_is_no_other_numbering(numbers, dense, holds):
+    assert bool(holding_names(list(numbers), list(dense), "labels")) is holds
 
 
 def test_an_image_is_no_label_map(tmp_path):

@@ -70,23 +70,27 @@ def settled(segments: Sequence[Segment], attenuation: Volume, where: str) -> lis
     """
     if not any(one.supposed for one in segments):
         return list(segments)
-    asked = [one for one in segments if one.number not in TOTALSEGMENTATOR]
-    names = holding_names([one.number or 0 for one in asked if is_bone(attenuation, one)], where)
+    dense = [one.number or 0 for one in segments if is_bone(attenuation, one)]
+    names = holding_names([one.number or 0 for one in segments], dense, where)
     return [replace(one, name=names.get(one.number or 0, str(one.number))) if one.supposed else one for one in segments]
 
 
-def holding_names(others: Sequence[int], where: str) -> dict[int, str]:
+def holding_names(numbers: Sequence[int], dense: Sequence[int], where: str) -> dict[int, str]:
     """Names of numbers, of a label map that names none: TotalSegmentator's, or none where it numbers otherwise.
 
-    others: which of its labels are bone in the CT, but none of TotalSegmentator's. The log says whose names are used.
+    numbers: of all its labels. dense: of those that are as dense as bone in the CT. Thyroid, cartilage and whatever
+    holds contrast medium are dense, too, but neither most of TotalSegmentator's organs nor more than there are bones.
+    The log says whose names are used.
     """
-    if not others:
+    others = [number for number in numbers if number not in TOTALSEGMENTATOR]
+    strange = [number for number in others if number in dense]
+    if not strange or (2 * len(strange) < len(others) and 2 * len(strange) < len(dense)):
         log.info("%s: names of bones are TotalSegmentator's for their numbers.", where)
         return TOTALSEGMENTATOR
-    listed = ", ".join(str(number) for number in others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
+    listed = ", ".join(str(number) for number in strange[:_LISTED]) + (", ..." if len(strange) > _LISTED else "")
     log.warning(
-        "%s: TotalSegmentator's names are not used, since other labels than its bones are dense in this CT: %s. Labels "
-        "go by their numbers. Give names of their own to change that.",
+        "%s: TotalSegmentator's names are not used, since too many labels that are none of its bones are dense in this "
+        "CT: %s. Labels go by their numbers. Give names of their own to change that.",
         where,
         listed,
     )

@@ -127,16 +127,15 @@ def naming_steps(
 
     ct: Hounsfield units in the CT's own LPS, at any resolution. where: the name of the node.
     """
-    asked = [one for one in listed if one.supposed and one.number not in TOTALSEGMENTATOR]
     if not any(one.supposed for one in listed):
         return tuple(listed)
     attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
-    others = []
-    for count, one in enumerate(asked, start=1):
+    dense = []
+    for count, one in enumerate(listed, start=1):
         if is_bone(attenuation, _thinned(one.taken(own_to_ct))):
-            others.append(one.value)
-        yield count / len(asked)
-    names = holding_names(others, where)
+            dense.append(one.value)
+        yield count / len(listed)
+    names = holding_names([one.value for one in listed], dense, where)
     return _in_order(replace(one, name=names.get(one.value, one.id)) if one.supposed else one for one in listed)
 
 
