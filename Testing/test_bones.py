@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from XrayCTRegistrationLib.bones.anatomy import taken_apart_steps
+from XrayCTRegistrationLib.bones import anatomy
+from XrayCTRegistrationLib.bones.anatomy import taken_apart, taken_apart_steps
 from XrayCTRegistrationLib.bones.colors import colored
 from XrayCTRegistrationLib.bones.names import chosen, file_names, holding_names, settled
 from XrayCTRegistrationLib.bones.registration import bones_steps, register_bones
@@ -126,15 +127,29 @@ def test_a_ct_is_taken_apart_with_a_pause_after_every_filter_and_its_parts_add_u
         try:
             next(steps)
         except StopIteration as end:
-            anatomy = end.value
+            apart = end.value
             break
         pauses += 1
     assert pauses >= len(CENTERS) * (1 + 2 + 2 * 3 + 1)  # a bone is placed, distances, two blurs by axis, taken out
-    total = anatomy.rest.array.copy()
-    for bone in anatomy.bones:
+    total = apart.rest.array.copy()
+    for bone in apart.bones:
         first = np.rint(bone.excess.ijk_to_world[:3, 3] / 2).astype(int)[::-1]
         total[tuple(slice(a, a + n) for a, n in zip(first, bone.excess.array.shape))] += bone.excess.array
     np.testing.assert_allclose(total, attenuation.array, atol=1e-8)  # float32 of some hundredths per mm
+
+
+def test_a_ct_taken_apart_in_thin_slabs_is_the_same_to_the_last_digit(monkeypatch):
+    """Distances are computed slab by slab, some of them without any segment."""
+    ct = ellipsoids({})
+    attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
+    segments = [segment_of(name) for name in CENTERS]
+    whole, in_slabs = [], []
+    for found, voxels in ((whole, 10**9), (in_slabs, 1)):
+        monkeypatch.setattr(anatomy, "_VOXELS_AT_ONCE", voxels)
+        apart = taken_apart(attenuation, segments)
+        found += [apart.rest.array, *(bone.excess.array for bone in apart.bones)]
+    for one, other in zip(whole, in_slabs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("voxels", "message"), [(0, "empty"), (1, "a single voxel")])

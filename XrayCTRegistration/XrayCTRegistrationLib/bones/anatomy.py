@@ -7,7 +7,7 @@ and where it stands as in the CT the sum of all bodies is the CT, to the last di
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ _SOFT = (float(per_mm(-200.0)), float(per_mm(150.0)))
 _DENSER = float(per_mm(30.0) - per_mm(0.0))  # than what is around it, on average, is bone
 _BONE_ON_AVERAGE = float(per_mm(90.0))  # porous vertebrae with their cortex are denser, organs are not
 _MOST_POINTS = 2000
+_VOXELS_AT_ONCE = 250_000  # of distances to segments, between two pauses
 
 
 class NoBoneError(InputError):
@@ -129,12 +130,7 @@ def _taken_out(
         raise NoBoneError(
             segment, "the segment lies wholly within other segments that are registered. Leave it or them out."
         )
-    to_bone, nearest = ndimage.distance_transform_edt(owner <= 0, sampling=spacing, return_indices=True)
-    taken = (to_bone <= max(_RIM_MM, *spacing)) & (
-        owner[tuple(nearest)] == number
-    )  # the rim goes to the nearest of the bones,
-    taken &= (owner == 0) | own  # and nothing of a segment that stays
-    yield
+    taken = yield from _with_rim(owner, number, spacing)
     around = yield from _soft_tissue(part.array, owner != 0, spacing)
     excess = np.where(taken, np.maximum(rest.array[box] - around, 0), 0).astype(np.float32)
     if float((part.array - around)[own].mean()) < _DENSER:
@@ -153,9 +149,43 @@ def _taken_out(
     return Bone(segment.name, segment.color, body, points, part.points(within.mean(axis=0)))
 
 
+def _with_rim(owner: np.ndarray, number: int, spacing: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """The voxels of a segment and of the rim about it, which goes to the nearest of the bones."""
+    rim_mm = max(_RIM_MM, *spacing)
+    taken = np.zeros(owner.shape, bool)
+    for around, within, slab in _slabs(owner, rim_mm, spacing):
+        there = owner[around]
+        if not (there == number).any():
+            continue
+        to_bone, nearest = ndimage.distance_transform_edt(there <= 0, sampling=spacing, return_indices=True)
+        taken[slab] = ((to_bone <= rim_mm) & (there[tuple(nearest)] == number))[within]
+        yield
+    return taken & ((owner == 0) | (owner == number))  # nothing of a segment that stays
+
+
+def _clear(segments: np.ndarray, spacing: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """What is certainly none of the segments."""
+    clear = np.ones(segments.shape, bool)
+    for around, within, slab in _slabs(segments, _CLEAR_MM, spacing):
+        if not segments[around].any():  # a distance to nothing is none
+            continue
+        clear[slab] = (ndimage.distance_transform_edt(~segments[around], sampling=spacing) > _CLEAR_MM)[within]
+        yield
+    return clear
+
+
+def _slabs(array: np.ndarray, reach_mm: float, spacing: np.ndarray) -> Iterator[tuple[slice, slice, slice]]:
+    """Slabs of an array that take some milliseconds each: with all that lies within reach, the slab within that, and
+    within the array."""
+    reach, thick = int(np.ceil(reach_mm / spacing[0])), max(1, _VOXELS_AT_ONCE // array[0].size)
+    for first in range(0, len(array), thick):
+        last, begin = min(first + thick, len(array)), max(first - reach, 0)
+        yield slice(begin, last + reach), slice(first - begin, last - begin), slice(first, last)
+
+
 def _soft_tissue(array: np.ndarray, segments: np.ndarray, spacing: np.ndarray) -> Generator[None, None, np.ndarray]:
     """Attenuation of the soft tissue around bones, continued into their place; 0, air, where none is near."""
-    clear = ndimage.distance_transform_edt(~segments, sampling=spacing) > _CLEAR_MM
+    clear = yield from _clear(segments, spacing)
     known = (clear & (array > _SOFT[0]) & (array < _SOFT[1])).astype(np.float32)
     yield
     weight = yield from _blurred(known, spacing)
