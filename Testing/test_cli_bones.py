@@ -360,10 +360,33 @@ def test_many_bones_are_told_with_the_time_they_take_before_it_is_taken(inputs, 
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(bones_registration, "registered_problem_steps", interrupted)
+    monkeypatch.setattr(bones_registration, "prepared_steps", interrupted)
     result = register("--bones", "many.nrrd")
     assert result.exit_code == 130
-    assert "62 bones are registered, each on its own: this takes about 2 minutes." in result.output
+    assert "62 bones are registered, each on its own: this takes at most 2 minutes." in result.output
+
+
+def test_labels_of_another_numbering_go_by_number_and_none_is_lost(inputs):
+    """As of VerSe: 24 is L5 there, 25 L6, which TotalSegmentator calls the sacrum."""
+    array = label_array()
+    array[array > 0] += 23
+    write_labels("verse.nii.gz", array)
+    result = register("--bones", "verse.nii.gz")
+    assert result.exit_code == 0, result.output
+    assert "verse.nii.gz: TotalSegmentator's names are not used" in result.output
+    assert [row["name"] for row in report_of(Path("out"))["bones"]] == ["24", "25"]
+    asked = register("--bones", "verse.nii.gz", "--bone", "sacrum", output="asked")
+    assert asked.exit_code == 2
+    assert "Error: verse.nii.gz: there is no bone 'sacrum'. There are: 24 (24), 25 (25)." in asked.output
+
+
+def test_what_a_file_of_names_leaves_out_stays_with_the_ct_and_is_told(inputs):
+    Path("one.json").write_text(json.dumps({"28": "radius", "2": "ulna"}))
+    result = register("--bones", "labels.nii.gz", "--bone-names", "one.json")
+    assert result.exit_code == 0, result.output
+    assert "Names of segments are taken from one.json." in result.output
+    assert "labels.nii.gz: what has no name stays with the CT: 1." in result.output
+    assert [row["name"] for row in report_of(Path("out"))["bones"]] == ["ulna"]
 
 
 def test_names_lie_beside_a_label_map_or_in_a_file_of_another_kind_that_is_told(inputs, caplog):

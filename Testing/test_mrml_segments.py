@@ -34,6 +34,7 @@ from XrayCTRegistrationLib.mrml.segments import (  # noqa: E402
     chosen_steps,
     follow_ct,
     listing_steps,
+    naming_steps,
     segmentation_to_ct,
     segments_key,
 )
@@ -139,9 +140,25 @@ def test_a_label_map_is_listed_by_number_with_totalsegmentators_names(scene, ct,
     np.testing.assert_array_equal(whole(found[0].taken(np.eye(4)), ct), array == 27)
 
 
+@pytest.mark.parametrize(("numbers", "names"), [((27, 28), ["L5", "L4"]), ((20, 26), ["20", "26"])])
+def test_a_label_map_of_another_numbering_goes_by_number_once_the_ct_is_there(scene, ct, numbers, names):
+    array = np.zeros(SHAPE, np.uint8)
+    for number, box in zip(numbers, boxes()):
+        array[box] = number
+    found = listed(label_map(scene, array, oblique_ijk_to_ras()))
+    named = finished(naming_steps(found, np.eye(4), ct_volume(ct), "labels"))
+    assert [one.name for one in named] == names
+    again = finished(naming_steps(named, np.eye(4), ct_volume(ct), "labels"))
+    assert [one.name for one in again] == names
+    nothing = Volume(np.full(SHAPE, -1000.0, np.float32), ct_volume(ct).ijk_to_world)
+    other = finished(naming_steps(named, np.eye(4), nothing, "labels"))  # another CT says otherwise
+    assert [one.name for one in other] == (["S1", "20"] if 20 in numbers else names)
+
+
 def test_a_label_map_is_named_by_a_table_of_its_own(scene):
     array = np.zeros(SHAPE, np.uint8)
     array[boxes()[0]] = 2
+    array[boxes()[1]] = 27
     node = label_map(scene, array, np.eye(4))
     colors = scene.AddNewNodeByClass("vtkMRMLColorTableNode", "carpals")
     colors.SetTypeToUser()
@@ -150,8 +167,9 @@ def test_a_label_map_is_named_by_a_table_of_its_own(scene):
         colors.SetColor(index, name, 0.1 * index, 0.5, 0.5, 1)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
-    (one,) = listed(node)
+    one, other = listed(node)
     assert one.name == "lunate"
+    assert (other.name, other.supposed) == ("27", False)
     np.testing.assert_allclose(one.color, (0.2, 0.5, 0.5), atol=0.01)  # of bytes
 
 

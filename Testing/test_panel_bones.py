@@ -296,19 +296,34 @@ def leave_out_below(host, case, center):
     host.ui.maskSelector.setCurrentNode(label)
 
 
-def test_a_label_map_is_offered_and_its_bones_named(host):
+def choose_label_map(host, upper, lower):
+    """A label map whose bone bears one number in the upper half of the CT, another one in the lower."""
     from XrayCTRegistrationLib.mrml.frames import ijk_to_ras, vtk_matrix
     from XrayCTRegistrationLib.mrml.volumes import voxels, vtk_image
 
     case = choose_bones(host)
-    labels = np.where(voxels(case.ct_node) > 300, 28, 0).astype(np.uint8)
+    bone = voxels(case.ct_node) > 300
+    labels = np.where(bone, np.where(np.arange(len(bone)) < len(bone) // 2, lower, upper)[:, None, None], 0)
+    labels = labels.astype(np.uint8)
     node = host.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     node.SetAndObserveImageData(vtk_image(labels))
     node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras(case.ct_node)))
     host.ui.segmentationSelector.setCurrentNode(node)
-    host.wait(lambda: host.ui.segmentsListWidget.count == 1)
+    host.wait(lambda: host.ui.segmentsListWidget.count == (1 if upper == lower else 2))
+    host.wait(lambda: host.ui.stageLabel.text == "", LONGEST_S)
+
+
+def test_a_label_map_is_offered_and_its_bones_named(host):
+    choose_label_map(host, 28, 28)
     check(host, "L4")
     assert list(bone_transforms(host)) == ["L4"]
+
+
+def test_a_label_map_of_another_numbering_is_listed_by_number(host):
+    choose_label_map(host, 24, 25)  # L5 and L6 of VerSe; TotalSegmentator calls 25 the sacrum
+    assert [host.ui.segmentsListWidget.item(row).text() for row in range(2)] == ["24", "25"]
+    check(host, "25")
+    assert list(bone_transforms(host)) == ["25"]
 
 
 def test_names_of_any_script_are_names_of_transforms(host):

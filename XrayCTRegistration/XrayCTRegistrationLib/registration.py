@@ -85,6 +85,15 @@ class RegistrationResult:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A registration that can begin. seconds: that preparing it took."""
+
+    problem: Problem
+    settings: Settings
+    seconds: float
+
+
 @dataclass
 class _Outcome:
     """What the stages pass on."""
@@ -127,19 +136,20 @@ def registration_steps(
     start: ct_to_world; `centered` unless given. masks: (rows, columns), nonzero where an X-ray may be used.
     Raises InputError when the input cannot be registered.
     """
-    _, result = yield from registered_problem_steps(ct, radiographs, views, start, settings, masks)
+    prepared = yield from prepared_steps(ct, radiographs, views, start, settings, masks)
+    _, result = yield from registered_problem_steps(prepared)
     return result
 
 
-def registered_problem_steps(
+def prepared_steps(
     ct: Volume,
     radiographs: Sequence[Radiograph],
     views: Sequence[XrayView],
     start: Pose | None = None,
     settings: Settings | None = None,
     masks: Sequence[np.ndarray | None] | None = None,
-) -> Steps[tuple[Problem, RegistrationResult]]:
-    """As `registration_steps`; returns the prepared input, too, for what goes on from there."""
+) -> Steps[Prepared]:
+    """The input of `registration_steps`, checked and prepared for `registered_problem_steps`."""
     settings = settings or Settings()
     if settings.method not in METHODS:
         raise InputError(f"There is no method {settings.method!r}. Known are: {', '.join(METHODS)}.")
@@ -147,11 +157,18 @@ def registered_problem_steps(
     if settings.search is None:
         settings = replace(settings, search=NEAR if start else SearchRange())
     start = start or centered(ct, views)
-    outcome = _Outcome(start)
+    begin = time.perf_counter()
     with torch_on_one_thread():
-        with outcome.timed("prepare"):
-            yield RegistrationState("prepare", 0.0, start, float("nan"))
-            problem = yield from problem_steps(ct, radiographs, views, start, settings, masks)
+        yield RegistrationState("prepare", 0.0, start, float("nan"))
+        problem = yield from problem_steps(ct, radiographs, views, start, settings, masks)
+    return Prepared(problem, settings, time.perf_counter() - begin)
+
+
+def registered_problem_steps(prepared: Prepared) -> Steps[tuple[Problem, RegistrationResult]]:
+    """Register what was prepared; returns the problem, too, as it was read in the end, for what goes on from there."""
+    problem, settings = prepared.problem, prepared.settings
+    outcome = _Outcome(problem.start, seconds={"prepare": prepared.seconds})
+    with torch_on_one_thread():
         for name, stage in METHODS[settings.method].items():
             with outcome.timed(name):
                 problem = (yield from stage(problem, outcome, settings)) or problem
@@ -186,9 +203,9 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
-    """Descent coarse to fine, the coarse levels skipped where an earlier stage has been through them; then bones and
-    soft tissue each for itself. Where it leaves the range of the search, the image does not hold the pose, and the
-    pose stays as it was."""
+    """Descent at 48, 96 and 160 pixels along the longest side, after a search or CMA-ES at 96 and 160; then bones and
+    soft tissue each for itself, where the soft tissue has parted from the bones. Where it leaves the range of the
+    search, the image does not hold the pose, and the pose stays as it was."""
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:

@@ -23,20 +23,34 @@ _BRIGHT: tuple[Color, ...] = (  # none of them green, as the edges of the whole 
     (0.7, 0.6, 1.0),
 )
 _APART = 0.2  # of two colours' red, green and blue together, from which on they are told apart
-_GOLDEN = 0.618034  # of a turn of hue: no two of the first many are near each other
+_GREEN = (0.25, 0.45)  # hues about that of the edges of the whole CT
+_HUES, _SATURATIONS = 60, (0.6, 1.0, 0.4, 0.8)
+_OTHERS: tuple[Color, ...] = tuple(
+    colorsys.hsv_to_rgb(hue, saturation, 1.0)
+    for saturation in _SATURATIONS
+    for hue in np.arange(_HUES) / _HUES
+    if not _GREEN[0] <= hue <= _GREEN[1]
+)
 
 
 def colored(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments, each in its own colour; one that has none, or that of an earlier one, is given another."""
+    """The segments, each in its own colour; one that has none, or that of an earlier one, is given another, none of
+    them green."""
     taken: list[Color] = [segment.color for segment in segments if segment.color is not None]
     free = [color for color in _BRIGHT if all(_apart(color, other) for other in taken)]
     result: list[Segment] = []
     for segment in segments:
         color = segment.color
         if color is None or not all(_apart(color, one.color) for one in result if one.color):
-            color = free.pop(0) if free else colorsys.hsv_to_rgb(_GOLDEN * len(result) % 1, 0.6, 1.0)
+            color = free.pop(0) if free else _farthest([*taken, *(one.color for one in result if one.color)])
         result.append(replace(segment, color=color))
     return result
+
+
+def _farthest(taken: Sequence[Color]) -> Color:
+    """The colour that differs most from all that are taken; of hundreds of bones, some are alike."""
+    apart = np.abs(np.array(_OTHERS)[:, None] - np.array(taken)).sum(axis=2).min(axis=1)
+    return _OTHERS[int(apart.argmax())]
 
 
 def _apart(one: Color, other: Color) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import InputError
+from ..volume import Volume
+from .anatomy import is_bone
 from .segments import Segment
 
 _VERTEBRAE = [
@@ -30,6 +34,8 @@ _PREFIXES = ("vertebrae_", "vertebra_", "vertebrae ", "vertebra ")
 _VERTEBRA = re.compile(r"[ctls][1-9][0-9]?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # in a file's name on some system
 
+log = logging.getLogger(__name__)
+
 
 def chosen(segments: Sequence[Segment], wanted: Sequence[str], where: str) -> list[Segment]:
     """The segments that a person has named, in the order in which they are named, each once.
@@ -50,6 +56,45 @@ def chosen(segments: Sequence[Segment], wanted: Sequence[str], where: str) -> li
     if not found:
         raise InputError(f"{where}: no bone is named. Name one, such as {_listed(segments[0])}.")
     return found
+
+
+def supposed(segments: Sequence[Segment]) -> list[Segment]:
+    """The labels of a label map that names none: as TotalSegmentator calls their numbers, until they are `settled`."""
+    return [replace(one, name=TOTALSEGMENTATOR.get(one.number or 0, one.name), supposed=True) for one in segments]
+
+
+def settled(segments: Sequence[Segment], attenuation: Volume, where: str) -> list[Segment]:
+    """Segments whose names were `supposed`, with those that hold in their CT; other segments as they are.
+
+    attenuation: of the CT, per mm. where: the file, which the log says whose names are used of.
+    """
+    if not any(one.supposed for one in segments):
+        return list(segments)
+    dense = [one.number or 0 for one in segments if is_bone(attenuation, one)]
+    names = holding_names([one.number or 0 for one in segments], dense, where)
+    return [replace(one, name=names.get(one.number or 0, str(one.number))) if one.supposed else one for one in segments]
+
+
+def holding_names(numbers: Sequence[int], dense: Sequence[int], where: str) -> dict[int, str]:
+    """Names of numbers, of a label map that names none: TotalSegmentator's, or none where it numbers otherwise.
+
+    numbers: of all its labels. dense: of those that are as dense as bone in the CT. Thyroid, cartilage and whatever
+    holds contrast medium are dense, too, but neither most of TotalSegmentator's organs nor more than there are bones.
+    The log says whose names are used.
+    """
+    others = [number for number in numbers if number not in TOTALSEGMENTATOR]
+    strange = [number for number in others if number in dense]
+    if not strange or (2 * len(strange) < len(others) and 2 * len(strange) < len(dense)):
+        log.info("%s: names of bones are TotalSegmentator's for their numbers.", where)
+        return TOTALSEGMENTATOR
+    listed = ", ".join(str(number) for number in strange[:_LISTED]) + (", ..." if len(strange) > _LISTED else "")
+    log.warning(
+        "%s: TotalSegmentator's names are not used, since too many labels that are none of its bones are dense in this "
+        "CT: %s. Labels go by their numbers. Give names of their own to change that.",
+        where,
+        listed,
+    )
+    return {}
 
 
 def file_names(names: Sequence[str]) -> list[str]:

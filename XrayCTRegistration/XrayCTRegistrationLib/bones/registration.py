@@ -1,6 +1,6 @@
 """Several bones of one CT registered to the same X-rays, as a stepper.
 
-    whole CT -> one bone after another, coarse to fine -> all bones together -> report
+    CT taken apart -> whole CT -> one bone after another, coarse to fine -> all bones together -> report
 
 The X-ray is explained as the sum of the DRRs of all bodies, each at its present pose.
 """
@@ -15,15 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..confidence import Confidence, Evidence, bone_confidence, evidence_of
+from ..errors import InputError
 from ..geometry import Pose, XrayView
 from ..levels import Problem
-from ..registration import RegistrationResult, Settings, registered_problem_steps
+from ..registration import METHODS, Prepared, RegistrationResult, Settings, prepared_steps, registered_problem_steps
 from ..similarity import SCALES
 from ..state import RegistrationState, Result, Steps, finished, shown
 from ..threads import torch_on_one_thread
 from ..volume import Volume
 from ..xray import Radiograph
-from .anatomy import Anatomy, Bone, taken_apart
+from .anatomy import Anatomy, Bone, taken_apart_steps
 from .descent import Bodies, Climbed, climbed
 from .joints import Joint, ties_of
 from .levels import SEEN, Resolution, seen_share
@@ -90,15 +91,20 @@ def bones_steps(
     """Register a CT as `registration_steps` does, then every bone of segments; yields states, returns the result.
 
     others: segments that stay with the rest of the CT. joint: what is known of the motion between neighbours. Raises
-    InputError that names the segment, or the X-ray, that cannot be registered.
+    InputError that names the segment, or the X-ray, that cannot be registered, before any pose is sought; and where the
+    method is too coarse for bones.
     """
+    _check_method(settings)
     check_distinct(segments)
     tell_of_many(segments)
-    problem, whole = yield from registered_problem_steps(ct, radiographs, views, start, settings, masks)
+    prepared = yield from prepared_steps(ct, radiographs, views, start, settings, masks)
+    begin = time.perf_counter()
+    anatomy = yield from _taken_apart(prepared, segments, others)
+    spent = time.perf_counter() - begin
+    problem, whole = yield from registered_problem_steps(prepared)
     begin = time.perf_counter()
     with torch_on_one_thread():
         yield RegistrationState(_STAGE, 0.0, whole.pose, -1.0)
-        anatomy = taken_apart(problem.attenuation, segments, others)
         bodies = _standing(problem, anatomy, whole.pose, joint or Joint())
         seen = [number for number, views in enumerate(bodies.views, start=1) if views]
         course = _Course(whole.pose, len(_PIXELS_MM) * (1 + len(SCALES) * len(seen)) + 1 + len(seen))
@@ -113,7 +119,22 @@ def bones_steps(
             together = yield from course.through(climbed(resolution, bodies, (0, *seen), SCALES[-1], _STEPS))
             for number in seen:
                 bones[number - 1] = yield from course.through(_reported(resolution, together, number, whole))
-    return BonesResult(whole, tuple(bones), time.perf_counter() - begin)
+    return BonesResult(whole, tuple(bones), spent + time.perf_counter() - begin)
+
+
+def _check_method(settings: Settings | None) -> None:
+    """Raise InputError where a method ends without a descent at full resolution."""
+    if settings is not None and "gradient" not in METHODS.get(settings.method, ("gradient",)):
+        raise InputError(
+            f"The method {settings.method!r} alone is too coarse for bones. Choose another method, or no bones."
+        )
+
+
+def _taken_apart(prepared: Prepared, segments: Sequence[Segment], others: Sequence[Segment]) -> Steps[Anatomy]:
+    """Bones and the rest of the CT that was prepared."""
+    problem = prepared.problem
+    state = RegistrationState("prepare", 1.0, problem.start, math.nan)
+    return (yield from shown(taken_apart_steps(problem.attenuation, segments, others), state))
 
 
 def _standing(problem: Problem, anatomy: Anatomy, pose: Pose, joint: Joint) -> Bodies:

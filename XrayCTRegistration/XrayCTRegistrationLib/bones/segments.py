@@ -25,13 +25,15 @@ class Segment:
 
     name: as the segmentation says it. mask: bool (slices, rows, columns), cropped to the segment or not, placed in the
     CT's own world; its grid may be another one than the CT's. number: its value in a label map, None elsewhere.
-    color: (red, green, blue) 0 to 1, None where the segmentation has none.
+    color: (red, green, blue) 0 to 1, None where the segmentation has none. supposed: no label of the file is named, so
+    that the name is only what TotalSegmentator calls the number, or the number; `bones.names.settled` asks the CT.
     """
 
     name: str
     mask: Volume
     number: int | None = None
     color: tuple[float, float, float] | None = None
+    supposed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ def _sampled(mask: np.ndarray, to_mask: np.ndarray, first: np.ndarray, size: np.
     if np.allclose(turn, np.eye(3), atol=1e-6) and np.allclose(shift, np.rint(shift), atol=1e-3):
         return _shifted(mask, np.rint(shift).astype(int), size)
     values = ndimage.affine_transform(
-        mask.astype(np.float32), turn[::-1, ::-1], shift[::-1], tuple(size[::-1]), order=1, mode="constant"
+        mask.astype(np.float32), turn[::-1, ::-1], shift[::-1], tuple(size[::-1]), order=1, mode="grid-constant"
     )
     return values >= 0.5
 
@@ -166,7 +168,7 @@ def about_many(count: int, seconds_each: float = 1.5) -> str:
         return ""
     minutes = max(count * seconds_each / 60, 1)
     return (
-        f"{count} bones are registered, each on its own: this takes about {minutes:.0f} minutes. Choose fewer to be "
+        f"{count} bones are registered, each on its own: this takes at most {minutes:.0f} minutes. Choose fewer to be "
         "quicker."
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..bones.anatomy import Bone, NoBoneError, is_bone, taken_apart
 from ..bones.colors import colored
 from ..bones.joints import FREE, Joint
-from ..bones.names import chosen
+from ..bones.names import chosen, settled
 from ..bones.segments import Segment, check_distinct, check_extent, place_in
 from ..errors import InputError
 from ..io.label_files import read_segments
@@ -27,30 +27,53 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class AskedBones:
-    """What a segmentation holds, and what of it was asked for. file: its path. wanted: the segments that were named,
-    None: all that are bone."""
+    """What a segmentation holds, and what of it was asked for. file: its path. wanted: what was named, as
+    `bones.names.chosen` takes it; nothing: all that are bone."""
 
     file: Path
     segments: tuple[Segment, ...]
-    wanted: tuple[Segment, ...] | None
+    wanted: tuple[str, ...]
     joint: Joint
 
     def within(self, ct: Volume) -> ChosenBones:
         """The bones that were asked for, taken out of a CT in Hounsfield units.
 
-        Raises InputError that names the file, and the segment that lies beside the CT or is no bone; or the file alone
-        where it holds no bone of this CT.
+        Raises InputError that names the file, and the segment that lies beside the CT or is no bone, or the name that
+        no segment bears in this CT; or the file alone where it holds no bone of this CT.
         """
-        with waiting(f"Finding the bones of {self.file.name} in the CT"), _naming(self.file.name):
-            attenuation = finished(prepared_attenuation(ct))
-            if self.wanted is None:
-                segments, bodies = _all_bones(self, attenuation)
-                return ChosenBones(self.file, tuple(segments), (), self.joint, bodies)
-            beside = [one for one in self.segments if one not in self.wanted]
-            others = [one for one in beside if is_bone(attenuation, one)]
-            segments = colored(self.wanted)
-            bodies = taken_apart(attenuation, segments, others).bones
-            return ChosenBones(self.file, tuple(segments), tuple(others), self.joint, bodies)
+        with waiting(f"Finding the bones of {self.file.name} in the CT"):
+            with _naming(self.file.name):
+                attenuation = finished(prepared_attenuation(ct))
+            every = settled(self.segments, attenuation, self.file.name)
+            wanted = chosen(every, self.wanted, self.file.name) if self.wanted else []
+            with _naming(self.file.name):
+                if not wanted:
+                    return self._all_bones(every, attenuation)
+                others = [one for one in every if one not in wanted and is_bone(attenuation, one)]
+                bodies = taken_apart(attenuation, colored(wanted), others).bones
+                return ChosenBones(self.file, tuple(colored(wanted)), tuple(others), self.joint, bodies)
+
+    def _all_bones(self, every: Sequence[Segment], attenuation: Volume) -> ChosenBones:
+        """All segments that are bone, taken out of the CT; the log says which, and which stay with the CT."""
+        segments, others = _dense(every, attenuation, self.file.name)
+        check_distinct(segments)
+        segments = colored(segments)
+        bodies: tuple[Bone, ...] = ()
+        while segments and not bodies:
+            try:
+                bodies = taken_apart(attenuation, segments, others).bones
+            except NoBoneError as error:  # nobody has asked for this one
+                log.warning("%s: %s It stays with the CT.", self.file.name, error)
+                segments.remove(error.segment)
+        if not segments:
+            _check_any_placed(every, attenuation)
+            raise InputError(
+                "the CT is as dense as bone in none of the segments. Name the bones with --bone; or does the "
+                "segmentation belong to another CT?"
+            )
+        names = ", ".join(one.name for one in segments)
+        log.info("No --bone is given: all bones of %s are registered (%d): %s.", self.file.name, len(segments), names)
+        return ChosenBones(self.file, tuple(segments), tuple(others), self.joint, bodies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +95,12 @@ def read_asked(path: Path, names: Path | None, wanted: Sequence[str], joint: Joi
     """
     with waiting(f"Reading {path.name}"):
         segments = read_segments(path, names)
-    named = chosen(segments, wanted, path.name) if wanted else None
+    named = chosen(segments, wanted, path.name) if wanted else []
     with _naming(path.name):
-        for segment in named or ():
+        for segment in named:
             check_extent(segment)
-        check_distinct(named or ())
-    return AskedBones(path, tuple(segments), None if named is None else tuple(named), joint)
+        check_distinct(named)
+    return AskedBones(path, tuple(segments), tuple(wanted), joint)
 
 
 def joint_of(text: str | None) -> Joint:
@@ -104,34 +127,21 @@ def joint_words(joint: Joint) -> str:
     return f"{joint.rotation_deg:g},{joint.shift_mm:g}"
 
 
-def _all_bones(asked: AskedBones, attenuation: Volume) -> tuple[list[Segment], tuple[Bone, ...]]:
-    """All segments that are bone, and those taken out of the CT; the log says which, and which stay with the CT."""
-    segments = _dense(asked.segments, attenuation)
-    check_distinct(segments)
-    segments = colored(segments)
-    bodies: tuple[Bone, ...] = ()
-    while segments and not bodies:
-        try:
-            bodies = taken_apart(attenuation, segments).bones
-        except NoBoneError as error:  # nobody has asked for this one
-            log.warning("%s: %s It stays with the CT.", asked.file.name, error)
-            segments.remove(error.segment)
-    if not segments:
-        _check_any_placed(asked.segments, attenuation)
-        raise InputError(
-            "the CT is as dense as bone in none of the segments. Name the bones with --bone; or does the segmentation "
-            "belong to another CT?"
-        )
-    names = ", ".join(one.name for one in segments)
-    log.info("No --bone is given: all bones of %s are registered (%d): %s.", asked.file.name, len(segments), names)
-    return segments, bodies
+def _dense(segments: Sequence[Segment], attenuation: Volume, where: str) -> tuple[list[Segment], list[Segment]]:
+    """Those in which the CT is as dense as bone, and of these the ones that are something else: numbers without a name
+    where others of the label map have names, which the log says."""
+    dense = [one for one in segments if is_bone(attenuation, one)]
+    if not any(_is_named(one) for one in segments):
+        return dense, []
+    others = [one for one in dense if not _is_named(one)]
+    if others:
+        numbers = ", ".join(one.name for one in others)
+        log.warning("%s: what has no name stays with the CT: %s. Ask for it with --bone, or name it.", where, numbers)
+    return [one for one in dense if _is_named(one)], others
 
 
-def _dense(segments: Sequence[Segment], attenuation: Volume) -> list[Segment]:
-    """Those in which the CT is as dense as bone; where some numbers of a label map have names, those without are
-    something else."""
-    named = [one for one in segments if one.number is None or one.name != str(one.number)]
-    return [one for one in named or segments if is_bone(attenuation, one)]
+def _is_named(segment: Segment) -> bool:
+    return segment.number is None or segment.name != str(segment.number)
 
 
 def _check_any_placed(segments: Sequence[Segment], attenuation: Volume) -> None:

@@ -146,7 +146,7 @@ def register(
         typer.Option(
             metavar="JSON",
             help='Names of the numbers in --bones, {"27": "L5"}. Unless given those of the segmentation itself, of a '
-            "JSON file of its name beside it, or TotalSegmentator's.",
+            "JSON file of its name beside it, or TotalSegmentator's where its numbers fit the CT.",
             show_default=False,
             rich_help_panel=_BONES,
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..bones.names import TOTALSEGMENTATOR
+from ..bones.names import supposed
 from ..bones.segments import Segment, labelled, whole_numbers
 from ..errors import InputError
 from ..volume import Volume
@@ -31,7 +31,9 @@ def read_segments(path: str | Path, names: str | Path | None = None) -> list[Seg
 
     Takes a label map of whole numbers, and the .seg.nrrd of 3D Slicer, whose segments may overlap. names: a JSON file
     that names numbers, see `read_names`. It goes before the names of the file itself; a label map has none, and takes
-    them from a JSON file of its own name beside it, and then from TotalSegmentator's numbers.
+    them from a JSON file of its own name beside it. Where either names anything, other labels go by their numbers.
+    Where neither does, names are those that TotalSegmentator gives the numbers, which the CT must bear out: see
+    `bones.names.settled`.
 
     Raises InputError, beginning with the name of the file.
     """
@@ -44,13 +46,15 @@ def read_segments(path: str | Path, names: str | Path | None = None) -> list[Seg
     array = sitk.GetArrayViewFromImage(image)
     layers = [array[..., layer] for layer in range(components)] if components > 1 else [array]
     layers = [layer.reshape(layer.shape[-3:]) for layer in layers]
-    given, matrix = read_names(names) if names is not None else {}, placement_of(path, image)
+    given, matrix = _given(names), placement_of(path, image)
     entries = _entries(image)
     if entries:
         return _of_entries(layers, matrix, entries, given, path.name)
     if components > 1:
         raise InputError(f"{path.name}: the image has {components} values per voxel, as of colours. {_REMEDY}")
-    return labelled(layers[0], matrix, {**TOTALSEGMENTATOR, **(given or _names_beside(path))}, path.name)
+    own = given or _names_beside(path)
+    segments = labelled(layers[0], matrix, own, path.name)
+    return segments if own else supposed(segments)
 
 
 def read_names(path: str | Path) -> dict[int, str]:
@@ -73,6 +77,15 @@ def read_names(path: str | Path) -> dict[int, str]:
         names[int(number)] = name
     if not names:
         raise InputError(f'{path.name}: the file names no label. Write {{"27": "L5", "28": "L4"}}.')
+    return names
+
+
+def _given(path: str | Path | None) -> dict[int, str]:
+    """Names from a file that was given, none without."""
+    if path is None:
+        return {}
+    names = read_names(path)
+    log.info("Names of segments are taken from %s.", Path(path).name)
     return names
 
 

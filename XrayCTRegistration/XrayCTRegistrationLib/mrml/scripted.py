@@ -18,7 +18,15 @@ from .inputs import Inputs, inputs_of
 from .models import mask_surface_steps
 from .poses import centered_pose, check_moves_only_the_ct, keep_initial_pose, pose_node_for, pose_of
 from .results import keep_result
-from .segments import ChosenBones, ListedSegment, chosen_steps, follow_ct, listing_steps, segmentation_to_ct
+from .segments import (
+    ChosenBones,
+    ListedSegment,
+    chosen_steps,
+    follow_ct,
+    listing_steps,
+    naming_steps,
+    segmentation_to_ct,
+)
 from .session import Session
 
 
@@ -78,6 +86,7 @@ def _bones_of(node: Any, wanted: Sequence[str] | None, ct_node: Any, inputs: Inp
     """The segments that are named, or every one that is bone, copied."""
     listed = finished(listing_steps(node))
     to_ct, coarse = segmentation_to_ct(node, ct_node), finished(coarse_steps(inputs.ct, ct_node.GetName()))
+    listed = finished(naming_steps(listed, to_ct, coarse, node.GetName()))
     ids = None if wanted is None else _ids_of(listed, wanted, node.GetName())
     return finished(chosen_steps(listed, ids, to_ct, coarse))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..bones.anatomy import is_bone
 from ..bones.colors import colored
-from ..bones.names import TOTALSEGMENTATOR
+from ..bones.names import TOTALSEGMENTATOR, holding_names
 from ..bones.segments import Segment, check_distinct, whole_numbers
 from ..errors import InputError
 from ..volume import Volume, per_mm
@@ -31,7 +31,8 @@ class ListedSegment:
 
     id: of the segment, or its number in a label map. number: None in a segmentation, where it means nothing to people.
     color: (red, green, blue) 0 to 1, or None. labels: (slices, rows, columns) about the segment, which is where they
-    equal `value`; None where no voxel does. ijk_to_own: 4x4 to the node's own LPS.
+    equal `value`; None where no voxel does. ijk_to_own: 4x4 to the node's own LPS. supposed: no label is named, see
+    `naming_steps`.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ListedSegment:
     labels: np.ndarray | None
     value: int
     ijk_to_own: np.ndarray
+    supposed: bool = False
 
     def taken(self, own_to_ct: np.ndarray) -> Segment:
         """A copy in the CT's own LPS. own_to_ct: of `segmentation_to_ct`."""
@@ -115,6 +117,26 @@ def listing_steps(node: Any) -> Generator[float, None, tuple[ListedSegment, ...]
     if not listed:
         raise InputError(f"{node.GetName()}: the segmentation is empty. Outline a bone, or choose another one.")
     return tuple(listed)
+
+
+def naming_steps(
+    listed: Sequence[ListedSegment], own_to_ct: np.ndarray, ct: Volume, where: str
+) -> Generator[float, None, tuple[ListedSegment, ...]]:
+    """The segments of a node, those whose names are supposed with the names that hold in a CT, see
+    `bones.names.holding_names`; yields the progress, 0 to 1.
+
+    ct: Hounsfield units in the CT's own LPS, at any resolution. where: the name of the node.
+    """
+    if not any(one.supposed for one in listed):
+        return tuple(listed)
+    attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
+    dense = []
+    for count, one in enumerate(listed, start=1):
+        if is_bone(attenuation, _thinned(one.taken(own_to_ct))):
+            dense.append(one.value)
+        yield count / len(listed)
+    names = holding_names([one.value for one in listed], dense, where)
+    return _in_order(replace(one, name=names.get(one.value, one.id)) if one.supposed else one for one in listed)
 
 
 def segmentation_to_ct(node: Any, ct_node: Any) -> np.ndarray:
@@ -227,12 +249,18 @@ def _list_label_map(node: Any) -> Generator[float, None, tuple[ListedSegment, ..
     if not boxes:
         raise InputError(f"{node.GetName()}: every voxel is 0. Choose the label map that holds the segments.")
     named, color_node = _own_colors(node), node.GetDisplayNode() and node.GetDisplayNode().GetColorNode()
-    listed = []
-    for value in sorted(boxes):
-        name = (named.GetColorName(value) if named is not None else None) or TOTALSEGMENTATOR.get(value) or str(value)
-        color = _color(color_node, value)
-        listed.append(_listed(str(value), name, value, color, array, RAS_FROM_LPS @ ijk_to_ras(node), boxes, value))
-    return tuple(sorted(listed, key=lambda one: one.name == one.id))  # numbers without a name are organs, mostly
+    own = {value: name for value in boxes if named is not None and (name := named.GetColorName(value))}
+    names, to_own, listed = own or TOTALSEGMENTATOR, RAS_FROM_LPS @ ijk_to_ras(node), []
+    for value in boxes:
+        name, color = names.get(value, str(value)), _color(color_node, value)
+        one = _listed(str(value), name, value, color, array, to_own, boxes, value)
+        listed.append(replace(one, supposed=not own))
+    return _in_order(listed)
+
+
+def _in_order(listed: Iterable[ListedSegment]) -> tuple[ListedSegment, ...]:
+    """The labels of a label map by number; those without a name, which are organs, mostly, come last."""
+    return tuple(sorted(listed, key=lambda one: (one.name == one.id, one.value)))
 
 
 def _listed(

@@ -62,6 +62,8 @@ class BoneChoice:
         self.standing: tuple[StandingBone, ...] = ()
         self.moving_id: str | None = None
         self.listed_key: Any = None
+        self._named = False  # in the CT that is chosen
+        self._ct_key: Any = None
         self._key: Any = None
         self._in_ct: dict[str, tuple[float, ...]] = {}
         self._refused = self._misplaced = ""
@@ -84,6 +86,11 @@ class BoneChoice:
         """The bone that sliders and handles move, None for the whole CT."""
         return next((bone for bone in self.standing if bone.segment_id == self.moving_id), None)
 
+    @property
+    def must_be_named(self) -> bool:
+        """Whether only the CT tells what the segments that were read are called."""
+        return not self._named and any(one.supposed for one in self.listed or ())
+
     def name_of(self, segment_id: str) -> str:
         """What people call a segment."""
         return next((one.name for one in self.listed or () if one.id == segment_id), segment_id)
@@ -104,6 +111,8 @@ class BoneChoice:
             return False
         if listed_key != self.listed_key:
             self.listed = None
+        if (listed_key, ct_key) != (self.listed_key, self._ct_key):
+            self._named, self._ct_key = False, ct_key
         self.node, self.ids, self.own_to_ct, self.listed_key, self._key = node, ids, own_to_ct, listed_key, key
         self.prepared, self._refused, self._misplaced = None, "", misplaced
         return True
@@ -113,6 +122,10 @@ class BoneChoice:
         self.listed = listed
         there = {one.id for one in listed}
         self.ids = tuple(segment_id for segment_id in self.ids if segment_id in there)
+
+    def take_named(self, listed: tuple[ListedSegment, ...]) -> None:
+        """Take the segments with the names that hold in the CT."""
+        self.listed, self._named = listed, True
 
     def refuse(self, problem: str) -> None:
         """Say what is wrong with the segmentation."""

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from ..bones.shown import shown_parts_steps
 from ..errors import InputError
 from ..mrml.models import bone_surface_steps, mask_surface_steps
-from ..mrml.segments import chosen_steps, listing_steps
+from ..mrml.segments import chosen_steps, listing_steps, naming_steps
 from ..state import finished
 from ..volume import Volume
 from . import dependencies
@@ -65,6 +65,9 @@ class BonePreparation:
             return
         if bones.listed is None:
             self._run(_("Reading the segmentation"), listing_steps(bones.node), self._on_listed)
+        elif bones.must_be_named and self._ct.volume is not None:
+            steps = naming_steps(bones.listed, bones.own_to_ct, self._ct.volume, bones.node.GetName())
+            self._run(_("Reading the segmentation"), steps, self._on_named)
         elif bones.ids and bones.prepared is None and self._ct.volume is not None:
             self._run(_("Preparing the bones"), _prepared_steps(bones, self._ct.volume), self._on_prepared)
 
@@ -83,6 +86,10 @@ class BonePreparation:
         self._selection.bones.take_listed(listed)
         self._begin()
         self._selection.tell(Change.LOOKS)
+
+    def _on_named(self, listed: Any) -> None:
+        self._selection.bones.take_named(listed)
+        self._on_listed(listed)
 
     def _on_prepared(self, prepared: PreparedBones) -> None:
         self._job, self.text = None, ""

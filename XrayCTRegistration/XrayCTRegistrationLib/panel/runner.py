@@ -84,7 +84,7 @@ class Runner:
         from ..mrml.session import Session
 
         selection.update()  # with the packages there, the edges are drawn
-        inputs, chosen = selection.checked_inputs(), self._bones_for(method, frames)
+        inputs, chosen = selection.checked_inputs(), self._bones_for(frames)
         pose_node, xray_nodes = selection.pose_node, selection.xray_nodes
         start = pose_of(pose_node)
         result = kept_result(pose_node)
@@ -149,13 +149,11 @@ class Runner:
                 return node.GetName()
         return next((name for one, name in self._bone_names.items() if not has_segment(self._segmentation, one)), "")
 
-    def _bones_for(self, method: Method, frames: bool) -> ChosenBones | None:
+    def _bones_for(self, frames: bool) -> ChosenBones | None:
         """The bones that are registered, too, if any are checked. InputError where they cannot be."""
         bones = self._selection.bones
         if not bones.ids:
             return None
-        if method is Method.SEARCH:
-            raise InputError(_("A search alone is too coarse for bones. Choose another method, or uncheck them."))
         if frames:
             raise InputError(_("Bones are registered in single images, not in runs of frames. Uncheck them first."))
         if bones.prepared is None:
