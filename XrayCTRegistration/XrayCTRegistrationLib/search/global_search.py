@@ -29,6 +29,8 @@ _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candid
 _CONVINCING, _ALIKE, _AHEAD = 0.82, 0.2, 0.05
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
+_SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
+_MOST_SLIDES = 3
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,22 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
         for ground in grounds:
             found = _found(pool)
             if found.convincing:
-                return _found(pool + _turned_about_itself(found.best, grounds))
+                return (yield from _ended(pool, grounds, span))
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
             pool += yield from _round(ground, span, seed, number, pool, state)
+    return (yield from _ended(pool, grounds, span))
+
+
+def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> Steps[Found]:
+    """What is found, after the CT was slid along the body, where it is not alike beyond doubt, and turned about
+    itself."""
+    for _ in range(_MOST_SLIDES):
+        best = _found(pool).best
+        if best.similarity > _CONVINCING:
+            break
+        pool = pool + (yield from _slid(best, grounds, span))
+        if _found(pool).best is best:
+            break
     return _found(pool + _turned_about_itself(_found(pool).best, grounds))
 
 
@@ -117,6 +132,15 @@ def _found(pool: list[Candidate]) -> Found:
     rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
     found_again = len(rounds) > 1 and best.similarity > max(_ALIKE, runner_up + _AHEAD)
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
+
+
+def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[list[Candidate]]:
+    """The best pose's CT slid along the body, and refined: the neighbouring vertebra looks alike, and poses that begin
+    at it do not leave it."""
+    ground = next(one for one in grounds if one.problem is best.problem)
+    slides = [Pose.from_parts(np.eye(3), np.array([0.0, 0.0, slide])) for slide in _SLIDES_MM]
+    state = RegistrationState("search", 1.0, best.pose, best.similarity)
+    return (yield from _refined(ground, span, [best.pose @ slide for slide in slides], best.round, state))
 
 
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
