@@ -85,3 +85,21 @@ def test_a_search_ends_with_the_first_match_that_convinces(case, monkeypatch):
     assert found.convincing
     assert problem.distance_mm(found.best.pose, true) < 5.0
     assert sum(np.diff([0, *matched]) > 0) < 8  # a round matches twice eight times eight poses
+
+
+@pytest.mark.parametrize("vertebrae", [-1, 1])
+def test_a_search_that_ends_at_the_neighbouring_vertebra_slides_back_along_the_body(case, monkeypatch, vertebrae):
+    problem, true = case
+    off = true @ Pose.from_parts(np.eye(3), np.array([0.0, 0.0, 32.0 * vertebrae]))
+    level = finished(problem.level(off, problem.extent_mm(off) / 64, margin_mm=70.0))
+    stuck = finished(descend(level, off, problem.center(off), iterations=20)).pose
+    assert problem.distance_mm(stuck, true) > 8.0  # alone it does not come back
+
+    def only_there(ground, *_):
+        yield from ()
+        similarity = float(ground.refining.similarity([stuck])[0])
+        return [searching.Candidate(problem, stuck, similarity, 1)]
+
+    monkeypatch.setattr(searching, "_round", only_there)
+    found = finished(global_search(problem, SearchRange(), 0))
+    assert problem.distance_mm(found.best.pose, true) < 5.0
