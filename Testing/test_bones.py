@@ -20,7 +20,7 @@ from XrayCTRegistrationLib.geometry import Pose, view_from_carm
 from XrayCTRegistrationLib.io.label_files import read_segments
 from XrayCTRegistrationLib.projector import projector_for
 from XrayCTRegistrationLib.registration import Settings, centered
-from XrayCTRegistrationLib.state import RegistrationState
+from XrayCTRegistrationLib.state import RegistrationState, finished
 from XrayCTRegistrationLib.volume import Volume, per_mm
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
 
@@ -139,9 +139,9 @@ def test_a_ct_is_taken_apart_with_a_pause_after_every_filter_and_its_parts_add_u
 
 
 def test_a_ct_taken_apart_in_thin_slabs_is_the_same_to_the_last_digit(monkeypatch):
-    """Distances are computed slab by slab, some of them without any segment."""
     ct = ellipsoids({})
-    attenuation = Volume(per_mm(ct.array), ct.ijk_to_world)
+    uneven = ct.array + np.random.default_rng(0).normal(0, 30, ct.array.shape).astype(np.float32)
+    attenuation = Volume(per_mm(uneven), ct.ijk_to_world)
     segments = [segment_of(name) for name in CENTERS]
     whole, in_slabs = [], []
     for found, voxels in ((whole, 10**9), (in_slabs, 1)):
@@ -150,6 +150,15 @@ def test_a_ct_taken_apart_in_thin_slabs_is_the_same_to_the_last_digit(monkeypatc
         found += [apart.rest.array, *(bone.excess.array for bone in apart.bones)]
     for one, other in zip(whole, in_slabs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_clear_of_a_segment_is_so_in_slabs_that_hold_none(monkeypatch):
+    monkeypatch.setattr(anatomy, "_VOXELS_AT_ONCE", 1)
+    segment = np.zeros((9, 5, 6), bool)
+    segment[6, 2, 3] = True
+    clear = finished(anatomy._clear(segment, np.array([2.0, 1.0, 1.0])))
+    away_mm = np.linalg.norm((np.indices(segment.shape).T - (6, 2, 3)) * (2, 1, 1), axis=-1).T
+    np.testing.assert_array_equal(clear, away_mm > 3.0)
 
 
 @pytest.mark.parametrize(("voxels", "message"), [(0, "empty"), (1, "a single voxel")])
