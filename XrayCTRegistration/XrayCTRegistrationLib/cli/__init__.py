@@ -17,11 +17,10 @@ from .calibrate import calibrate
 from .console import NoteHandler, say
 from .demo import demo
 from .evaluate import evaluate
+from .exit_codes import BAD_INPUT, INTERRUPTED
 from .register import register
 from .simulate import simulate
 from .train import adapt, train
-
-_BAD_INPUT, _INTERRUPTED = 2, 130  # 130 is what shells report for a program stopped by Ctrl-C
 
 
 class _Commands(TyperGroup):
@@ -39,19 +38,19 @@ class _Commands(TyperGroup):
                 return super().invoke(ctx)
         except InputError as error:
             _say(str(error))
-            raise typer.Exit(_BAD_INPUT) from None
+            raise typer.Exit(BAD_INPUT) from None
         except BrokenPipeError:  # the reader of a pipe has left, which is no one's error
             raise
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             _say(f"{name}{error.strerror or error}. Check the path, its permissions and the space on the disk.")
-            raise typer.Exit(_BAD_INPUT) from None
+            raise typer.Exit(BAD_INPUT) from None
         except MemoryError:
             _say("There is not enough memory for this. Close other programs, or resample the CT to larger voxels.")
-            raise typer.Exit(_BAD_INPUT) from None
+            raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             _say("Interrupted before there was anything to keep. Nothing was written.")
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
         finally:
             log.removeHandler(handler)
             log.setLevel(level)

@@ -3,8 +3,6 @@ place in the scene, and the table that ends the command."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from ..bones.names import file_names
 from ..bones.overlay import DrawnBone, bones_figure
 from ..bones.surface import surface_of
 from ..io.poses import write_pose
-from ..io.report import ReportedBone
+from ..io.report import BONES_FIGURE, ReportedBone
 from ..io.scene import SceneBone
 from ..overlay import OverlayView
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from ..bones.registration import BoneResult, BonesResult
     from .bones import ChosenBones
 
-FIGURE = "bones.png"
-_POSE_FILE = re.compile(r"pose-[^/\\]+\.tfm$")
 TABLE = ("Bone", "Similarity", "Moved from the CT's pose", "Confidence", "X-rays that show it")
 
 
@@ -65,18 +61,8 @@ def write_bones(folder: Path, bones: RegisteredBones, views: Sequence[OverlayVie
     for name, bone in zip(bones.pose_files, bones.found.bones):
         write_pose(folder / name, bone.pose)
     drawn = bones.drawn()
-    Image.fromarray(bones_figure(views, drawn, bones.found.whole.pose)).save(folder / FIGURE)
+    Image.fromarray(bones_figure(views, drawn, bones.found.whole.pose)).save(folder / BONES_FIGURE)
     return drawn
-
-
-def earlier_files(folder: Path) -> list[str]:
-    """The files of bones that the report of an earlier run in this folder names."""
-    try:
-        rows = json.loads((folder / "report.json").read_text(encoding="utf-8"))["bones"]
-        names = [str(row["file"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # no report, or none of bones
-    return [name for name in names if _POSE_FILE.match(name)]
 
 
 def table_rows(bones: RegisteredBones, xray_names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -13,12 +13,13 @@ from ..errors import InputError
 from .console import console, facts, files_fact, progress_bars, say, waiting
 from .evaluate_bones import evaluate_bones
 from .evaluate_dataset import DatasetName, check_one_path, check_unfit, evaluate_dataset
+from .exit_codes import INTERRUPTED
 from .options import METHOD_HELP, RUN, SEARCH, Device, DeviceOption, Method, SeedOption, WeightsOption, output_folder
 from .output import writable_folder
 
 _FILES = ("cases.csv", "summary.csv", "summary.md", "success.png")
 _RECORD = "cases.jsonl"
-_INTERRUPTED_FILE, _INTERRUPTED = "cases-interrupted.csv", 130
+_INTERRUPTED_FILE = "cases-interrupted.csv"
 _CASES = "Cases"
 _PHOTONS = 20_000.0
 
@@ -210,7 +211,7 @@ def evaluate(
                 "Note: ",
                 "yellow",
             )
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
     if protocol is Protocol.ROBUST:
         robust_tables.write_effects_report(folder, results)
         _print_effects(robust_tables.effect_summary(results))

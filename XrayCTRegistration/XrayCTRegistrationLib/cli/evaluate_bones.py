@@ -7,8 +7,9 @@ from pathlib import Path
 import typer
 
 from .console import console, facts, files_fact, progress_bars, say, waiting
+from .exit_codes import INTERRUPTED
 
-_RECORD, _INTERRUPTED = "bones.jsonl", 130
+_RECORD = "bones.jsonl"
 _VIEWS = (1, 2)
 
 
@@ -50,7 +51,7 @@ def evaluate_bones(
         say(
             f"Interrupted. The cases so far are in {folder / _RECORD}; --resume goes on after them.", "Note: ", "yellow"
         )
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     write_bones_report(folder, rows)
     _print(rows)
     facts([files_fact(folder, (*FILES, _RECORD))])

@@ -10,12 +10,13 @@ import typer
 
 from ..errors import InputError
 from .console import console, facts, files_fact, progress_bars, say, waiting
+from .exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..evaluation.datasets import Dataset
     from ..evaluation.runner import CaseResult
 
-_RECORD, _INTERRUPTED = "cases.jsonl", 130
+_RECORD = "cases.jsonl"
 _ON_FILE_ALONE = ("mean mTRE", "rotation", "shift")
 _NAMED = 3  # of what is left out; the rest is counted
 
@@ -78,7 +79,7 @@ def evaluate_dataset(
         say(
             f"Interrupted. The cases so far are in {folder / _RECORD}; --resume goes on after them.", "Note: ", "yellow"
         )
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     write_dataset_report(folder, data, rows)
     _print(data, rows)
     facts([files_fact(folder, (*FILES, _RECORD))])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .console import say, waiting
+from .exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..geometry import Pose
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from .bone_results import RegisteredBones
     from .bones import ChosenBones
     from .inputs import Inputs
-
-INTERRUPTED = 130
 
 
 def registered(

@@ -12,12 +12,21 @@ from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
 from ..io.radiographs import as_stored
-from ..io.report import ReportedXray, about_bones, about_input, about_result, about_settings, write_report
+from ..io.report import (
+    BONES_FIGURE,
+    ReportedXray,
+    about_bones,
+    about_input,
+    about_result,
+    about_settings,
+    with_earlier_files,
+    write_report,
+)
 from ..io.scene import SceneView, write_scene
 from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector, overlay_rgb
 from ..registration import RegistrationResult, Settings
 from ..xray import xray_image
-from .bone_results import FIGURE, RegisteredBones, earlier_files, write_bones
+from .bone_results import RegisteredBones, write_bones
 from .hints import hints
 from .inputs import Inputs
 
@@ -94,7 +103,7 @@ def write_interrupted(
 def files_of(bones: RegisteredBones | None) -> list[str]:
     """The files of a result, the report last."""
     *files, report = FILES
-    return [*files, *([FIGURE, *bones.pose_files] if bones else []), report]
+    return [*files, *([BONES_FIGURE, *bones.pose_files] if bones else []), report]
 
 
 def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
@@ -123,5 +132,4 @@ def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str |
 
 def _all_files(folder: Path, bones: RegisteredBones | None = None) -> list[str]:
     """The files of a result, before them those of an earlier run's bones, which go."""
-    files = files_of(bones)
-    return [*(name for name in (FIGURE, *earlier_files(folder)) if name not in files), *files]
+    return with_earlier_files(folder, files_of(bones))

@@ -16,7 +16,7 @@ _NAMES = {
     "learned": "Descending on the learned similarity",
     "CMA-ES": "Searching nearby (CMA-ES)",
     "gradient": "Refining",
-    "bones": "Moving the bones",
+    "bones": "Registering the bones",
     "report": "Judging the result",
 }
 

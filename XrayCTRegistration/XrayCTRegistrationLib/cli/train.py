@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, progress_bars, say, waiting
+from .exit_codes import INTERRUPTED
 from .options import RUN, CtArgument, Device, DeviceOption, SeedOption, output_folder
 from .output import writable_folder
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ..training.trainer import Recipe
 
 _DATA, _RECIPE = "What to learn from", "How to learn"
-_INTERRUPTED = 130
 _SHOWN_STEPS = 50  # that the shown cosines are means of
 
 
@@ -197,7 +197,7 @@ def _run(recipe: Recipe, folder: Path, max_minutes: float | None, initial: Path 
             weights = run(recipe, folder, max_minutes, initial, chosen, on_step=shown)
     except KeyboardInterrupt:
         say(f"Interrupted. The same command goes on from the last checkpoint in {folder}.", "Note: ", "yellow")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if int(os.environ.get("RANK", "0")) > 0:
         return
     rows = read_log(folder / "log.csv")

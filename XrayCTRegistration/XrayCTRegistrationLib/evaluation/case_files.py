@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound="DataclassInstance")
 EVIDENCE = "evidence_"  # what the columns of CaseResult.evidence begin with
+_BONE, _OF_CASES = "bone", "mtre_mm"  # columns that only a table of bones has, and only one of cases
 
 
 def write_csv(path: Path, results: Sequence[CaseResult]) -> None:
@@ -33,13 +34,17 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
 
     Raises InputError, naming the file, when it is missing or of another kind.
     """
+    of_bones = any(field.name == _BONE for field in fields(kind))
+    asked = "bones.csv of an evaluation of bones" if of_bones else "cases.csv of an evaluation"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_result(cells, kind) for cells in csv.DictReader(file)]
+            table = csv.DictReader(file)
+            _check_kind(path, table.fieldnames or (), of_bones)
+            return [_result(cells, kind) for cells in table]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Give the cases.csv of an evaluation.") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Give the {asked}.") from None
     except (TypeError, ValueError, csv.Error):  # text that cannot be decoded is a ValueError
-        raise InputError(f"{path}: this is not the cases.csv of an evaluation, or it is damaged. Give one.") from None
+        raise InputError(f"{path}: this is not the {asked}, or it is damaged. Give one.") from None
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -87,6 +92,14 @@ def recorded(path: Path, settings: Mapping[str, object], kind: type[Row]) -> lis
             "--output, or run without --resume."
         )
     return rows
+
+
+def _check_kind(path: Path, columns: Sequence[str], of_bones: bool) -> None:
+    """Raise InputError where a table of bones is read as one of cases, or the reverse."""
+    if _BONE in columns and not of_bones:
+        raise InputError(f"{path}: this is a table of bones. Say so with --bones, or give the cases.csv of CTs.")
+    if _OF_CASES in columns and of_bones:
+        raise InputError(f"{path}: this is a table of CTs in one piece. Leave out --bones, or give the bones.csv.")
 
 
 def _line(results: Sequence[DataclassInstance]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ..bones.registration import BoneResult, BonesResult
     from ..registration import RegistrationResult, Settings
 
+BONES_FIGURE = "bones.png"
+_POSE_FILE = re.compile(r"pose-[^/\\]+\.tfm$")
 _CONVENTIONS = (
     "Matrices are ct_to_world, 4x4, in LPS and millimetres: they take a point of the CT to where it stands in the "
     "world of the X-ray geometry. pose.tfm holds the inverse, as ITK and 3D Slicer store the transform of a node."
@@ -134,6 +137,21 @@ def report_text(content: dict[str, Any]) -> str:
 def write_report(path: Path, content: dict[str, Any]) -> None:
     """Write a report as a JSON file."""
     path.write_text(report_text(content), encoding="utf-8", newline="\n")
+
+
+def with_earlier_files(folder: Path, files: Sequence[str]) -> list[str]:
+    """The files of a result for `folders.published`, before them those of the bones of an earlier one, which go: their
+    figure, and the poses that the report in this folder names."""
+    return [*(name for name in (BONES_FIGURE, *_earlier_poses(folder)) if name not in files), *files]
+
+
+def _earlier_poses(folder: Path) -> list[str]:
+    try:
+        rows = json.loads((folder / "report.json").read_text(encoding="utf-8"))["bones"]
+        names = [str(row["file"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # no report, or none of bones
+    return [name for name in names if _POSE_FILE.match(name)]
 
 
 def _version(package: str) -> str | None:

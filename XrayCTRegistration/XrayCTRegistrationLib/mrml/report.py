@@ -24,6 +24,7 @@ from ..io.report import (
     about_result,
     about_settings,
     report_text,
+    with_earlier_files,
     write_report,
 )
 from ..xray import Polarity, xray_image
@@ -41,7 +42,7 @@ _REPORT = "XrayCTRegistration.Report"
 
 
 @dataclass(frozen=True, eq=False)
-class RegisteredBones:
+class BonesToReport:
     """The bones of a registration. segments: one each. segmentation: the name of its node."""
 
     found: BonesResult
@@ -71,7 +72,7 @@ def keep_report(
     ct_node: Any,
     xray_nodes: Sequence[Any],
     mask_nodes: Sequence[Any | None] | None = None,
-    bones: RegisteredBones | None = None,
+    bones: BonesToReport | None = None,
 ) -> None:
     """Keep what there is to report of a registration with the node of its pose, saved with the scene.
 
@@ -107,8 +108,9 @@ def forget_report(pose_node: Any) -> None:
 
 
 def files_replaced(folder: str | Path, pose_node: Any) -> list[str]:
-    """The names of files in a folder that `save_report` would replace."""
-    return [name for name in _files_of(kept_report(pose_node) or {}) if (Path(folder) / name).exists()]
+    """The names of files in a folder that `save_report` would replace, or remove as those of an earlier result."""
+    names = with_earlier_files(Path(folder), _files_of(kept_report(pose_node) or {}))
+    return [name for name in names if (Path(folder) / name).exists()]
 
 
 def save_report(
@@ -135,7 +137,7 @@ def save_report(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with published(folder, _files_of(content)) as hidden:
+        with published(folder, with_earlier_files(folder, _files_of(content))) as hidden:
             write_pose(hidden / "pose.tfm", pose)
             for row in content.get("bones", ()):
                 write_pose(hidden / row["file"], Pose(np.array(row["ct_to_world"])))

@@ -19,8 +19,8 @@ from .models import mask_surface_steps
 from .poses import centered_pose, check_moves_only_the_ct, keep_initial_pose, pose_node_for, pose_of
 from .results import keep_result
 from .segments import (
-    ChosenBones,
     ListedSegment,
+    SegmentsToRegister,
     chosen_steps,
     follow_ct,
     listing_steps,
@@ -82,7 +82,7 @@ def register_nodes(
     return session.bones_result or session.results[0]
 
 
-def _bones_of(node: Any, wanted: Sequence[str] | None, ct_node: Any, inputs: Inputs) -> ChosenBones:
+def _bones_of(node: Any, wanted: Sequence[str] | None, ct_node: Any, inputs: Inputs) -> SegmentsToRegister:
     """The segments that are named, or every one that is bone, copied."""
     listed = finished(listing_steps(node))
     to_ct, coarse = segmentation_to_ct(node, ct_node), finished(coarse_steps(inputs.ct, ct_node.GetName()))

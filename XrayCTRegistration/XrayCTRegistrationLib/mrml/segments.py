@@ -55,7 +55,7 @@ class ListedSegment:
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenBones:
+class SegmentsToRegister:
     """Segments that are registered each at a pose of its own, and other bones of the CT, which stay with it.
 
     ids: of the segments.
@@ -163,7 +163,7 @@ def follow_ct(node: Any, ct_node: Any) -> None:
 
 def chosen_steps(
     listed: Sequence[ListedSegment], ids: Sequence[str] | None, own_to_ct: np.ndarray, ct: Volume
-) -> Generator[float, None, ChosenBones]:
+) -> Generator[float, None, SegmentsToRegister]:
     """Copies of the segments of these ids, or of every one that is bone, each in its own colour, with pauses.
 
     ct: Hounsfield units in the CT's own LPS, at any resolution. Raises InputError where two bear one name, or where
@@ -183,7 +183,7 @@ def chosen_steps(
         raise InputError("No segment is bone in this CT. Does the segmentation belong to it?")
     check_distinct([segment for _, segment in chosen])
     kept_ids, segments = zip(*chosen)
-    return ChosenBones(kept_ids, tuple(colored(segments)), tuple(others))
+    return SegmentsToRegister(kept_ids, tuple(colored(segments)), tuple(others))
 
 
 def add_segmentation_node(scene: Any, name: str, segments: Sequence[Segment], ct_node: Any | None = None) -> Any:

@@ -19,8 +19,8 @@ from ..xray import Radiograph
 from .bone_transforms import keep_bone
 from .inputs import Inputs
 from .poses import set_pose
-from .report import RegisteredBones
-from .segments import ChosenBones
+from .report import BonesToReport
+from .segments import SegmentsToRegister
 
 _Results = tuple[RegistrationResult, ...]
 
@@ -40,7 +40,7 @@ class Session:
         start: Pose,
         settings: Settings,
         frames: Sequence[Sequence[Radiograph]] | None = None,
-        bones: ChosenBones | None = None,
+        bones: SegmentsToRegister | None = None,
         bone_nodes: Sequence[Any] = (),
     ) -> None:
         """bones: what is registered beside the CT, in single images. bone_nodes: the transforms that carry them."""
@@ -114,11 +114,11 @@ class Session:
             if node.GetScene() is not None:  # it may have been removed meanwhile
                 keep_bone(node, result)
 
-    def registered_bones(self, segmentation: str) -> RegisteredBones:
+    def registered_bones(self, segmentation: str) -> BonesToReport:
         """What there is to report of the bones, once they are found. segmentation: the name of its node."""
-        return RegisteredBones(self.bones_result, self._bones.segments, segmentation)
+        return BonesToReport(self.bones_result, self._bones.segments, segmentation)
 
-    def _with_bones(self, inputs: Inputs, bones: ChosenBones) -> Generator[FrameState, None, _Results]:
+    def _with_bones(self, inputs: Inputs, bones: SegmentsToRegister) -> Generator[FrameState, None, _Results]:
         """The CT in one piece, then its bones."""
         steps = bones_steps(
             inputs.ct,

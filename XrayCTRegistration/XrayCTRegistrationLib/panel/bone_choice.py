@@ -21,7 +21,7 @@ from ..mrml.bone_transforms import (
 )
 from ..mrml.chosen import chosen_segments, segmentation_node
 from ..mrml.models import show_model, surface_node
-from ..mrml.segments import ChosenBones, ListedSegment, follow_ct, segmentation_to_ct, segments_key
+from ..mrml.segments import ListedSegment, SegmentsToRegister, follow_ct, segmentation_to_ct, segments_key
 
 if TYPE_CHECKING:
     from ..preview import PreviewBones
@@ -34,7 +34,7 @@ class PreparedBones:
     """The chosen bones made ready: to be registered, and to be shown. surfaces: one per bone, and rest_surface of
     the CT's other bone, in the CT's own RAS. preview: None where packages are missing."""
 
-    chosen: ChosenBones
+    chosen: SegmentsToRegister
     parts: ShownParts
     surfaces: tuple[Any, ...]
     rest_surface: Any
@@ -100,28 +100,23 @@ class BoneChoice:
         node = segmentation_node(parameter_node)
         ids = chosen_segments(parameter_node) if node is not None else ()
         listed_key = segments_key(node) if node is not None else None
-        try:
-            own_to_ct = segmentation_to_ct(node, ct_node) if node is not None and ct_node is not None else np.eye(4)
-        except InputError as error:
-            key = (listed_key, ids, str(error), ct_key)
-            own_to_ct, misplaced = np.eye(4), str(error)
-        else:
-            key, misplaced = (listed_key, ids, np.round(own_to_ct, _SAME_DECIMALS).tolist(), ct_key), ""
+        own_to_ct, misplaced = _place(node, ct_node)
+        key = (listed_key, ids, misplaced or np.round(own_to_ct, _SAME_DECIMALS).tolist(), ct_key)
         if key == self._key:
             return False
         if listed_key != self.listed_key:
             self.listed = None
         if (listed_key, ct_key) != (self.listed_key, self._ct_key):
             self._named, self._ct_key = False, ct_key
-        self.node, self.ids, self.own_to_ct, self.listed_key, self._key = node, ids, own_to_ct, listed_key, key
+        self.node, self.own_to_ct, self.listed_key, self._key = node, own_to_ct, listed_key, key
+        self.ids = self._there(ids)
         self.prepared, self._refused, self._misplaced = None, "", misplaced
         return True
 
     def take_listed(self, listed: tuple[ListedSegment, ...]) -> None:
         """Take what was read of the segmentation; chosen segments that it has no more are chosen no more."""
         self.listed = listed
-        there = {one.id for one in listed}
-        self.ids = tuple(segment_id for segment_id in self.ids if segment_id in there)
+        self.ids = self._there(self.ids)
 
     def take_named(self, listed: tuple[ListedSegment, ...]) -> None:
         """Take the segments with the names that hold in the CT."""
@@ -160,3 +155,25 @@ class BoneChoice:
     def has_moved(self, node: Any) -> bool:
         """Whether a chosen bone stands elsewhere in the CT than was read."""
         return self._in_ct.get(node.GetID(), in_ct(node)) != in_ct(node)
+
+    def is_displaced(self, ct_node: Any | None) -> bool:
+        """Whether the segmentation lies elsewhere in the CT than when it was looked at; not where both have moved."""
+        own_to_ct, misplaced = _place(self.node, ct_node)
+        return misplaced != self._misplaced or not np.allclose(own_to_ct, self.own_to_ct, atol=10.0**-_SAME_DECIMALS)
+
+    def _there(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that the segmentation has, as far as it was read."""
+        if self.listed is None:
+            return ids
+        there = {one.id for one in self.listed}
+        return tuple(segment_id for segment_id in ids if segment_id in there)
+
+
+def _place(node: Any | None, ct_node: Any | None) -> tuple[np.ndarray, str]:
+    """4x4 from a segmentation's own LPS to the CT's, and why there is none."""
+    if node is None or ct_node is None:
+        return np.eye(4), ""
+    try:
+        return segmentation_to_ct(node, ct_node), ""
+    except InputError as error:
+        return np.eye(4), str(error)

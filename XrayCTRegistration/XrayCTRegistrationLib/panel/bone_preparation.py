@@ -11,7 +11,7 @@ from ..bones.shown import shown_parts_steps
 from ..errors import InputError
 from ..mrml.models import bone_surface_steps, mask_surface_steps
 from ..mrml.segments import chosen_steps, listing_steps, naming_steps
-from ..state import finished
+from ..state import finished, shown
 from ..volume import Volume
 from . import dependencies
 from .bone_choice import BoneChoice, PreparedBones
@@ -111,26 +111,16 @@ def _prepared_steps(bones: BoneChoice, ct: Volume) -> Generator[float, None, Pre
             yield 0.3 * next(copying)
         except StopIteration as end:
             chosen = end.value
-    parts = yield from _meanwhile(0.3, shown_parts_steps(ct, chosen.segments))
+    parts = yield from shown(shown_parts_steps(ct, chosen.segments), 0.3)
     surfaces = []
     for segment in chosen.segments:
         progress = 0.5 + 0.1 * len(surfaces) / len(chosen.segments)
-        surfaces.append((yield from _meanwhile(progress, mask_surface_steps(segment.mask))))
+        surfaces.append((yield from shown(mask_surface_steps(segment.mask), progress)))
         yield progress
-    rest_surface = yield from _meanwhile(0.6, bone_surface_steps(parts.rest))
+    rest_surface = yield from shown(bone_surface_steps(parts.rest), 0.6)
     preview = None
     if dependencies.are_installed():
         from ..preview import preview_bones_steps
 
-        preview = yield from _meanwhile(0.7, preview_bones_steps(parts))
+        preview = yield from shown(preview_bones_steps(parts), 0.7)
     return PreparedBones(chosen, parts, tuple(surfaces), rest_surface, preview)
-
-
-def _meanwhile(progress: float, steps: Generator[object, None, Any]) -> Generator[float, None, Any]:
-    """Steps that say nothing of how far they are."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        yield progress

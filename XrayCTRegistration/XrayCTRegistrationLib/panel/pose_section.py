@@ -14,7 +14,7 @@ from .changes import Change
 from .messages import show_message, told_to_people
 from .scene_display import SceneDisplay
 from .selection import Selection
-from .widgets import LengthField, set_quietly
+from .widgets import LengthField, set_quietly, show_names_quietly
 
 _AT_REST_MS = 600
 _SHIFTS = ("shiftLeftSlider", "shiftPosteriorSlider", "shiftSuperiorSlider")
@@ -70,14 +70,8 @@ class PoseSection:
         """Offer the CT and its chosen bones, where there are any."""
         combo_box, bones = self._ui.movesComboBox, self._selection.bones
         names = [_("Whole CT"), *(bone.name for bone in bones.standing)]
-        if [combo_box.itemText(index) for index in range(combo_box.count)] != names:
-            was = combo_box.blockSignals(True)
-            combo_box.clear()
-            for name in names:
-                combo_box.addItem(name)
-            combo_box.blockSignals(was)
         chosen = bones.standing.index(bones.moving) + 1 if bones.moving is not None else 0
-        set_quietly(combo_box, "currentIndex", chosen)
+        show_names_quietly(combo_box, names, chosen)
         combo_box.enabled = not self._selection.running
         for widget in (self._ui.movesLabel, combo_box):
             widget.setVisible(bool(bones.standing))

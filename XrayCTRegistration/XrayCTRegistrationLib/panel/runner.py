@@ -17,7 +17,7 @@ from ..mrml.inputs import frames_of_inputs
 from ..mrml.poses import initial_pose, keep_initial_pose, pose_of
 from ..mrml.report import forget_report, keep_report
 from ..mrml.results import keep_result, kept_result, result_to_keep
-from ..mrml.segments import ChosenBones, has_segment, segments_key
+from ..mrml.segments import SegmentsToRegister, has_segment, segments_key
 from ..mrml.sequences import add_pose_sequence
 from ..mrml.tables import add_result_row
 from . import dependencies
@@ -126,11 +126,14 @@ class Runner:
             session.cancel()
             self._end(_("{name} was removed: the registration has ended.").format(name=gone))
             return False
-        if self._pace.is_due(time.perf_counter(), self._ticker.lag_s):
-            self._show()
-            return True
+        said = ""
         try:
+            if self._pace.is_due(time.perf_counter(), self._ticker.lag_s):
+                self._show()
+                return True
             going_on = session.advance(budget_s)
+            if not going_on:
+                said = self._finish()
         except BaseException:
             session.cancel()
             self._end(_("The registration could not go on."))
@@ -138,7 +141,7 @@ class Runner:
         if going_on:
             self._tell()
         else:
-            self._finish()
+            self._end(said)
         return going_on
 
     def _removed(self) -> str:
@@ -149,7 +152,7 @@ class Runner:
                 return node.GetName()
         return next((name for one, name in self._bone_names.items() if not has_segment(self._segmentation, one)), "")
 
-    def _bones_for(self, frames: bool) -> ChosenBones | None:
+    def _bones_for(self, frames: bool) -> SegmentsToRegister | None:
         """The bones that are registered, too, if any are checked. InputError where they cannot be."""
         bones = self._selection.bones
         if not bones.ids:
@@ -201,7 +204,8 @@ class Runner:
             text = f"{number}, {text}"
         return text
 
-    def _finish(self) -> None:
+    def _finish(self) -> str:
+        """Keep what was found; returns what there is to say."""
         session = self.session
         last = session.results[-1]
         if self._method is not Method.SEARCH:
@@ -212,7 +216,7 @@ class Runner:
         searched = _("The search has ended: Register refines what it found.")
         edited = bool(self._bone_names) and segments_key(self._segmentation) != self._segments_key
         went_on = _("The segmentation was edited meanwhile: the bones were registered as they were at the start.")
-        self._end(searched if self._method is Method.SEARCH else went_on if edited else "")
+        return searched if self._method is Method.SEARCH else went_on if edited else ""
 
     def _keep(self, session: Session) -> None:
         """Keep results with the pose's node, in the table, and what a report says where it is a single one."""
@@ -239,12 +243,14 @@ class Runner:
         self._ticker.drop(self)
         session, self.session = self.session, None
         self.text = text
-        if session.pose_node.GetScene() is not None:
-            session.show()
-            first = self._input_nodes[2]
-            if session.is_run and session.results and first.GetScene() is not None:
-                add_pose_sequence(first, session.pose_node, [one.pose for one in session.results])
-        self._selection.set_running(False)
+        try:
+            if session.pose_node.GetScene() is not None:
+                session.show()
+                first = self._input_nodes[2]
+                if session.is_run and session.results and first.GetScene() is not None:
+                    add_pose_sequence(first, session.pose_node, [one.pose for one in session.results])
+        finally:
+            self._selection.set_running(False)  # whatever has become of the transforms
 
     def _warm_up(self) -> None:
         """Compile the projector, once per machine: the one thing that holds the window up for long."""

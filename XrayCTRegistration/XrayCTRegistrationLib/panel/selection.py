@@ -240,6 +240,7 @@ class Selection(VTKObservationMixin):
         self.removeObservers(self._on_node)
         self.removeObservers(self._on_pose)
         self.removeObservers(self._on_bone)
+        self.removeObservers(self._on_segmentation_moved)
         for node in {node.GetID(): node for node in (self.ct_node, *self.xray_nodes) if node is not None}.values():
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
             self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
@@ -247,8 +248,11 @@ class Selection(VTKObservationMixin):
                 self.addObserver(node, node.TransformModifiedEvent, self._on_node)
             for changed, event in changes_of_drawing(mask_node(node)):
                 self.addObserver(changed, event, self._on_node)
-        for changed, event in changes_of_drawing(segmentation_node(self.parameters.parameterNode)):
+        segmentation = segmentation_node(self.parameters.parameterNode)
+        for changed, event in changes_of_drawing(segmentation):
             self.addObserver(changed, event, self._on_node)
+        if segmentation is not None:
+            self.addObserver(segmentation, segmentation.TransformModifiedEvent, self._on_segmentation_moved)
         if self.pose_node is not None:
             self.addObserver(self.pose_node, self.pose_node.TransformModifiedEvent, self._on_pose)
             for node in bone_nodes(self.pose_node):
@@ -279,6 +283,8 @@ class Selection(VTKObservationMixin):
 
     def _look_at_pose(self) -> None:
         """Give the CT a transform node where it has none, and read the pose."""
+        if self.running:
+            return  # CT and bones are read together, once they rest
         self.pose = None
         if self.inputs is None:
             return
@@ -296,7 +302,7 @@ class Selection(VTKObservationMixin):
         if self.ct_node.GetTransformNodeID() != self.pose_node.GetID():
             self.ct_node.SetAndObserveTransformNodeID(self.pose_node.GetID())
         self._read_pose()
-        if self.pose is not None and not self.running:
+        if self.pose is not None:
             self.history.record(Standing.of(self.pose, self.xray_nodes, self.pose_node))
 
     def _look_at_bones(self) -> bool:
@@ -345,6 +351,11 @@ class Selection(VTKObservationMixin):
             self._read_pose()
             self._read_bones()
             self.tell(Change.POSE, Change.LOOKS)
+
+    def _on_segmentation_moved(self, caller: Any, event: Any) -> None:
+        """A transform above the segmentation was changed, which moves its bones in the CT unless that went along."""
+        if not self.running and not self._updating and self.bones.is_displaced(self.ct_node):
+            self._on_node(caller, event)
 
     def _on_bone(self, caller: Any, event: Any) -> None:
         """A bone was moved in the CT, or along with it, which `_on_pose` sees to."""

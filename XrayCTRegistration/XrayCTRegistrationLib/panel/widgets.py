@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import qt
@@ -23,6 +23,17 @@ def set_node_quietly(selector: Any, node: Any | None) -> None:
         was = selector.blockSignals(True)
         selector.setCurrentNode(node)
         selector.blockSignals(was)
+
+
+def show_names_quietly(combo_box: Any, names: Sequence[str], chosen: int) -> None:
+    """Let a combo box offer names and show one of them, -1 for none, without taking it for a person's choice."""
+    if [combo_box.itemText(index) for index in range(combo_box.count)] != list(names):
+        was = combo_box.blockSignals(True)
+        combo_box.clear()
+        for name in names:
+            combo_box.addItem(name)
+        combo_box.blockSignals(was)
+    set_quietly(combo_box, "currentIndex", chosen)
 
 
 class RoomForLines(qt.QObject):

@@ -13,7 +13,7 @@ from ..mrml.geometry import check_geometry, is_parametric
 from ..mrml.xrays import is_single_image
 from .changes import Change
 from .selection import Selection
-from .widgets import set_quietly
+from .widgets import show_names_quietly
 
 _IMAGE, _GEOMETRY, _MASK, _REMOVE = range(4)
 
@@ -102,14 +102,8 @@ class CurrentXray:
 
     def update(self) -> None:
         """Show the chosen X-rays."""
-        combo_box, names = self._combo_box, [node.GetName() for node in self._selection.xray_nodes]
-        if [combo_box.itemText(index) for index in range(combo_box.count)] != names:
-            was = combo_box.blockSignals(True)
-            combo_box.clear()
-            for name in names:
-                combo_box.addItem(name)
-            combo_box.blockSignals(was)
-        set_quietly(combo_box, "currentIndex", self._selection.current if names else -1)
+        names = [node.GetName() for node in self._selection.xray_nodes]
+        show_names_quietly(self._combo_box, names, self._selection.current if names else -1)
 
     def _on_chosen(self, index: int) -> None:
         if index >= 0:

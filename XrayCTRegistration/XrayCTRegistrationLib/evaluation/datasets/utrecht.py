@@ -124,6 +124,7 @@ class Utrecht:
                 name = f"{modality}/segment {segment.text('name')}, vertebra {vertebra.text('name')}"
                 if name in self._targets:
                     raise InputError(f"{vertebra.where}: there are two of the name {name!r}. Rename one.")
+                _check_mask_sizes(vertebra, segment.parts("projections"))
                 self._targets[name] = _Target(segment, vertebra, modality)
 
     def _read(self, name: str) -> _Images:
@@ -132,7 +133,7 @@ class Utrecht:
             one = self._targets[name]
             projections = one.segment.parts("projections")
             radiographs, views = zip(*(_read_projection(projection) for projection in projections))
-            masks, points = _read_masks(one.vertebra, projections), _points(one.vertebra)
+            masks, points = _read_masks(one.vertebra), _points(one.vertebra)
             self._images = name, _Images(self._ct(one), radiographs, views, masks, points)
         return self._images[1]
 
@@ -202,6 +203,10 @@ def _read_starts(starts: Described) -> list[Pose]:
     unfit = [row for row in rows if len(row) != len(_COLUMNS)]
     if unfit:
         raise InputError(f"{path.name}: has {len(unfit[0])} numbers a line, where a start has {len(_COLUMNS)}.")
+    if not np.isfinite(rows).all():
+        raise InputError(
+            f"{path.name}: has a number that is not finite (nan, inf). Correct it, or leave its line out."
+        )
     values = np.array(rows)[:, [columns.index(name) for name in _COLUMNS]]
     return [Pose.from_parts(_turned(order, np.radians(row[3:])), row[:3]) for row in values]
 
@@ -229,17 +234,31 @@ def _read_projection(projection: Described) -> tuple[Radiograph, XrayView]:
     return radiograph, view
 
 
-def _read_masks(vertebra: Described, projections: Sequence[Described]) -> tuple[np.ndarray, ...] | None:
-    """The set's masks of the projections, where the description names them."""
+def _check_mask_sizes(vertebra: Described, projections: Sequence[Described]) -> None:
+    """Raise InputError unless there is a mask of its size for every projection, where there are any."""
     if "projection_masks" not in vertebra:
-        return None
-    masks = [read_raw(mask.only(*RAW_ENTRIES), 2) for mask in vertebra.parts("projection_masks")]
+        return
+    masks = vertebra.parts("projection_masks")
+    files = [mask.path("file") for mask in masks]
     if len(masks) != len(projections):
         raise InputError(
             f"{vertebra.place_of('projection_masks')} has {len(masks)} masks for {len(projections)} projections. Give "
             "one for each, in their order."
         )
-    return tuple(masks)
+    for mask, file, projection in zip(masks, files, projections):
+        size, needed = mask.numbers("size", 2), projection.numbers("size", 2)
+        if not np.array_equal(size, needed):
+            raise InputError(
+                f"{mask.where}: the mask {file.name} has {size[0]:g} x {size[1]:g} pixels, its projection "
+                f"{projection.text('file')} {needed[0]:g} x {needed[1]:g}. Give masks in the order of the projections."
+            )
+
+
+def _read_masks(vertebra: Described) -> tuple[np.ndarray, ...] | None:
+    """The set's masks of the projections, where the description names them."""
+    if "projection_masks" not in vertebra:
+        return None
+    return tuple(read_raw(mask.only(*RAW_ENTRIES), 2) for mask in vertebra.parts("projection_masks"))
 
 
 def _points(vertebra: Described) -> np.ndarray:
