@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from XrayCTRegistrationLib.calibrated import Calibration, feature_values, logistic, read_calibration
 from XrayCTRegistrationLib.cli import app
 from XrayCTRegistrationLib.errors import InputError
+from XrayCTRegistrationLib.evaluation.bones_protocol import BoneRow
 from XrayCTRegistrationLib.evaluation.calibration import FEATURES, calibrate, fitted, logistic_fit, thresholds
 from XrayCTRegistrationLib.evaluation.calibration_report import markdown, write_calibration
-from XrayCTRegistrationLib.evaluation.case_files import write_csv
+from XrayCTRegistrationLib.evaluation.case_files import case_columns, read_csv, write_csv, write_table
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult
 
 NAMES = ("alike", "uncertainty_mm")
@@ -222,3 +223,17 @@ def test_the_command_reads_several_tables_and_writes_the_calibration(tmp_path: P
     assert "200, " in result.output
     absent = CliRunner().invoke(app, ["calibrate", "no.csv", "--test-cts", "c", "-o", str(tmp_path / "out")])
     assert absent.exit_code == 2
+
+
+def test_tables_of_the_other_kind_are_told_with_the_option(tmp_path: Path) -> None:
+    of_bones = BoneRow("a.nii.gz", 0, 1, "L4", True, 3.0, 2.0, 1.0, 0.5, 0.9, 2.0, 1.0)
+    write_table(tmp_path / "bones.csv", [case_columns(of_bones)])
+    write_csv(tmp_path / "cases.csv", [made_up("a.nii.gz", 0, 1.0, {})])
+    with pytest.raises(InputError, match=r"bones\.csv: this is a table of bones\. Say so with --bones"):
+        read_csv(tmp_path / "bones.csv", CaseResult)
+    with pytest.raises(InputError, match=r"cases\.csv: this is a table of CTs in one piece\. Leave out --bones"):
+        read_csv(tmp_path / "cases.csv", BoneRow)
+    assert read_csv(tmp_path / "bones.csv", BoneRow) == [of_bones]
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"other\.csv: this is not the bones\.csv of an evaluation of bones"):
+        read_csv(tmp_path / "other.csv", BoneRow)

@@ -225,6 +225,17 @@ def test_two_vertebrae_of_one_name_are_told(files, changed):
         open_dataset("utrecht", changed(description))
 
 
+def test_a_mask_of_another_size_than_its_projection_is_told_before_anything_is_registered(files, changed):
+    description = files.description()
+    description["segments"][0]["vertebrae"][0]["projection_masks"][1]["size"] = [64, 72]
+    said = r"projection_masks\[1\]: the mask mask1\.raw has 64 x 72 pixels, its projection projection1\.raw 72 x 64"
+    with pytest.raises(InputError, match=said):
+        open_dataset("utrecht", changed(description))
+    del description["segments"][0]["vertebrae"][0]["projection_masks"][1]
+    with pytest.raises(InputError, match=r"projection_masks has 1 masks for 2 projections"):
+        open_dataset("utrecht", changed(description))
+
+
 @pytest.mark.parametrize(
     ("starts", "text", "said"),
     [
@@ -232,6 +243,8 @@ def test_two_vertebrae_of_one_name_are_told(files, changed):
         ({"turns": "xx"}, None, r"utrecht\.json: starts\.turns is 'xx'"),
         ({}, "1 2 3\n", r"starts\.txt: has 3 numbers a line"),
         ({}, "a b c d e f\n", r"starts\.txt: holds something else"),
+        ({}, "1 2 3 4 5 6\n1 2 nan 4 5 6\n", r"starts\.txt: has a number that is not finite"),
+        ({}, "1 2 3 4 5 inf\n", r"starts\.txt: has a number that is not finite"),
         ({}, "", r"starts\.txt: holds no start"),
     ],
 )

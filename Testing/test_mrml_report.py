@@ -129,6 +129,17 @@ def test_a_geometry_that_was_changed_since_is_told_and_leaves_the_earlier_report
     assert (tmp_path / "report.json").read_bytes() == before
 
 
+def test_files_of_an_earlier_results_bones_go_and_those_of_a_person_stay(registered, spine, tmp_path):
+    _, xray, pose = registered
+    for name in ("pose-L4.tfm", "bones.png", "pose-of-mine.tfm"):
+        (tmp_path / name).write_text("earlier")
+    rows = [{"file": "pose-L4.tfm"}, {"file": "../pose-outside.tfm"}, {"file": None}]
+    (tmp_path / "report.json").write_text(json.dumps({"bones": rows}))
+    assert files_replaced(tmp_path, pose) == ["bones.png", "pose-L4.tfm", "report.json"]
+    save_report(tmp_path, pose, [xray], overlay_projector(spine))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "pose-of-mine.tfm"])
+
+
 def test_a_folder_that_cannot_be_made_is_told(registered, spine, tmp_path):
     _, xray, pose = registered
     (tmp_path / "file").write_text("in the way")

@@ -33,6 +33,7 @@ from XrayCTRegistrationLib.mrml.segments import (  # noqa: E402
     add_segmentation_node,
     chosen_steps,
     follow_ct,
+    is_taken_as_unmoved,
     listing_steps,
     naming_steps,
     segmentation_to_ct,
@@ -354,3 +355,16 @@ def test_a_segmentation_that_no_transform_carries_follows_the_ct(scene, ct):
     node.SetAndObserveTransformNodeID(own.GetID())
     follow_ct(node, ct)
     assert node.GetParentTransformNode() is own
+
+
+@pytest.mark.parametrize(
+    ("moved", "carried", "assumed"), [(False, False, False), (True, False, True), (True, True, False)]
+)
+def test_where_a_segmentation_belongs_is_assumed_only_beside_a_ct_that_was_moved(scene, ct, moved, carried, assumed):
+    to_world = rigid((-0.5, 0.2, 0.1), (30, 20, -10)) if moved else np.eye(4)
+    pose_node = transform_node(scene, "pose", to_world)
+    ct.SetAndObserveTransformNodeID(pose_node.GetID())
+    node = add_segmentation_node(scene, "Segmentation", masks(np.eye(4)))
+    if carried:
+        node.SetAndObserveTransformNodeID(pose_node.GetID())
+    assert is_taken_as_unmoved(node, ct) is assumed

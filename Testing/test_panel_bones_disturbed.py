@@ -169,3 +169,84 @@ def test_a_bones_transform_that_is_not_rigid_is_named(host):
     slicer.util.updateTransformMatrixFromArray(bone_transforms(host)["L2"], np.eye(4))
     host.idle(0.1)
     assert host.ui.registerButton.enabled
+
+
+def test_a_segment_that_was_deleted_stays_unchosen_whatever_else_changes(host):
+    case = choose_bones(host, "L2", "L4")
+    case.segmentation_node.GetSegmentation().RemoveSegment(segment_id(case, "L4"))
+    host.wait(lambda: len(selection(host).bones.ids) == 1 and host.ui.stageLabel.text == "", LONGEST_S)
+    slicer.util.arrayFromVolume(case.ct_node)[:] += 0
+    slicer.util.arrayFromVolumeModified(case.ct_node)  # whatever is prepared is so anew
+    host.wait(lambda: host.ui.registerButton.enabled and host.ui.stageLabel.text == "", LONGEST_S)
+    assert selection(host).bones.ids == (segment_id(case, "L2"),)
+    assert [bone.name for bone in selection(host).bones.standing] == ["L2"]
+
+
+@pytest.mark.parametrize("check_box", ["liveOverlayCheckBox", "showBoneCheckBox"])
+def test_bones_stand_with_the_ct_when_something_is_switched_while_registering(host, check_box):
+    """Edges of bones are drawn where the CT and they were read last: both are read at once, or neither."""
+    started(host, "L2")
+    panel, start = host.panel.panel, selection(host).pose
+    host.wait(lambda: not np.allclose(panel.runner.session.pose.matrix, start.matrix, atol=0.1), LONGEST_S)
+    host.idle(0.5)  # it is shown in the scene
+    box = getattr(host.ui, check_box)
+    for _ in range(2):
+        box.checked = not box.checked
+        (bone,) = selection(host).bones.standing
+        np.testing.assert_allclose(bone.pose.matrix, selection(host).pose.matrix, atol=1e-9)
+    assert panel.runner.session is not None
+    host.press(host.ui.registerButton)
+
+
+@pytest.mark.parametrize("above", ["own", "own, below the pose"])
+def test_a_changed_transform_above_the_segmentation_moves_its_bones_in_the_ct(host, above):
+    from mrml_nodes import transform_node
+
+    case = choose_bones(host, "L2")
+    pose_node = host.ui.poseSelector.currentNode()
+    own = transform_node(host.scene, "own", np.eye(4), pose_node if above.endswith("pose") else None)
+    case.segmentation_node.SetAndObserveTransformNodeID(own.GetID())
+    host.wait(lambda: host.ui.registerButton.enabled and host.ui.stageLabel.text == "", LONGEST_S)
+    (before,), prepared = selection(host).bones.standing, selection(host).bones.prepared
+    slicer.util.updateTransformMatrixFromArray(pose_node, np.diag([-1, -1, 1, 1]) @ matrix(pose_node))
+    assert selection(host).bones.prepared is prepared  # the CT's own move changes nothing in it
+    moved = np.eye(4)
+    moved[:3, 3] = (0, 0, 6)
+    slicer.util.updateTransformMatrixFromArray(own, moved)
+    host.wait(lambda: host.ui.registerButton.enabled and host.ui.stageLabel.text == "", LONGEST_S)
+    (after,) = selection(host).bones.standing
+    np.testing.assert_allclose(after.center - before.center, (0, 0, 6), atol=1e-6)
+
+
+@pytest.mark.parametrize("when", ["while it runs", "at its end"])
+def test_a_pose_that_becomes_deformed_ends_the_registration_with_the_reason(host, when, monkeypatch):
+    from mrml_nodes import grid_transform_node
+
+    choose_bones(host, "L2", at_true_pose=False)
+    runner, pose_node = host.panel.panel.runner, host.ui.poseSelector.currentNode()
+    if when == "at its end":
+        monkeypatch.setattr(runner, "_show", lambda: None)  # nothing writes to the transform before
+    host.ui.methodComboBox.currentText = REFINE
+    host.press(host.ui.registerButton)
+    host.idle(0.1)
+    assert runner.session is not None
+    pose_node.SetAndObserveTransformNodeID(grid_transform_node(host.scene, "bent").GetID())
+    host.wait(lambda: host.ui.registerButton.text == "Register", LONGEST_S)
+    assert not selection(host).running
+    assert "it is under the transform bent, which is not linear" in host.messages.shown[0].text
+    pose_node.SetAndObserveTransformNodeID(None)
+    host.wait(lambda: host.ui.registerButton.enabled, LONGEST_S)  # and it can go on
+
+
+def test_where_a_segmentation_was_taken_to_belong_is_said_until_a_transform_says_it(host):
+    from mrml_nodes import transform_node
+
+    case = choose_bones(host)
+    said = "Vertebrae was under no transform: it is taken as outlined in Small CT before that was moved"
+    assert host.ui.bonesMessageLabel.text.startswith(said)
+    check(host, "L2")  # for which it is put under the CT's transform
+    assert case.segmentation_node.GetParentTransformNode() is host.ui.poseSelector.currentNode()
+    assert host.ui.bonesMessageLabel.text.startswith(said)
+    case.segmentation_node.SetAndObserveTransformNodeID(transform_node(host.scene, "own", np.eye(4)).GetID())
+    check(host, "L4")
+    assert host.ui.bonesMessageLabel.text == ""

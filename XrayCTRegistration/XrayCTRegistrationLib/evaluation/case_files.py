@@ -43,6 +43,8 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
             return [_result(cells, kind) for cells in table]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Give the {asked}.") from None
+    except InputError:
+        raise
     except (TypeError, ValueError, csv.Error):  # text that cannot be decoded is a ValueError
         raise InputError(f"{path}: this is not the {asked}, or it is damaged. Give one.") from None
 

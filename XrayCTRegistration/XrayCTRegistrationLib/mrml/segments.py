@@ -15,13 +15,22 @@ from ..bones.names import TOTALSEGMENTATOR, holding_names
 from ..bones.segments import Segment, check_distinct, whole_numbers
 from ..errors import InputError
 from ..volume import Volume, per_mm
-from .frames import RAS_FROM_LPS, ijk_to_ras, lps_motion, matrix_array, parent_to_world, vtk_matrix
+from .frames import (
+    RAS_FROM_LPS,
+    ijk_to_ras,
+    lps_motion,
+    matrix_array,
+    parent_to_world,
+    transform_to_world,
+    vtk_matrix,
+)
 from .volumes import voxels, vtk_image
 
 KINDS = ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
 LABELS = "Binary labelmap"
 _NOTHING = np.zeros((1, 1, 1), bool)
 _ENOUGH_VOXELS = 100_000  # of the box about a segment, to tell whether it is bone
+_SAME = 1e-6
 _VOXELS_AT_ONCE = 2_000_000  # read between two pauses: some ten milliseconds
 
 
@@ -153,6 +162,16 @@ def segmentation_to_ct(node: Any, ct_node: Any) -> np.ndarray:
         return lps_motion(to_world)
     above = parent_to_world(ct_node if _is_under(node, pose_node) else pose_node)
     return lps_motion(np.linalg.inv(above) @ to_world)
+
+
+def is_taken_as_unmoved(node: Any, ct_node: Any) -> bool:
+    """Whether `segmentation_to_ct` has to assume where a segmentation belongs: under no transform, while the CT was
+    moved, it may as well have been outlined where the CT stands now."""
+    pose_node = ct_node.GetParentTransformNode()
+    if pose_node is None or node.GetParentTransformNode() is not None:
+        return False
+    to_world = transform_to_world(pose_node)
+    return to_world is None or not np.allclose(to_world, np.eye(4), rtol=0, atol=_SAME)
 
 
 def follow_ct(node: Any, ct_node: Any) -> None:

@@ -21,7 +21,14 @@ from ..mrml.bone_transforms import (
 )
 from ..mrml.chosen import chosen_segments, segmentation_node
 from ..mrml.models import show_model, surface_node
-from ..mrml.segments import ListedSegment, SegmentsToRegister, follow_ct, segmentation_to_ct, segments_key
+from ..mrml.segments import (
+    ListedSegment,
+    SegmentsToRegister,
+    follow_ct,
+    is_taken_as_unmoved,
+    segmentation_to_ct,
+    segments_key,
+)
 
 if TYPE_CHECKING:
     from ..preview import PreviewBones
@@ -47,6 +54,7 @@ class BoneChoice:
     node: the segmentation or label map, None for none. ids: of its chosen segments. own_to_ct: 4x4 from its LPS to the
     CT's. listed, prepared: what `BonePreparation` has read of it, and made of the chosen, None until it has. standing:
     the chosen bones in the scene. moving_id: the segment that sliders and handles move, None for the whole CT.
+    taken_as_unmoved: whether it had to be assumed that the segmentation was outlined before the CT was moved.
     """
 
     def __init__(self) -> None:
@@ -67,6 +75,7 @@ class BoneChoice:
         self._key: Any = None
         self._in_ct: dict[str, tuple[float, ...]] = {}
         self._refused = self._misplaced = ""
+        self.taken_as_unmoved = False
 
     @property
     def problem(self) -> str:
@@ -108,10 +117,20 @@ class BoneChoice:
             self.listed = None
         if (listed_key, ct_key) != (self.listed_key, self._ct_key):
             self._named, self._ct_key = False, ct_key
+        self._note_assumption(node, ct_node)
         self.node, self.own_to_ct, self.listed_key, self._key = node, own_to_ct, listed_key, key
         self.ids = self._there(ids)
         self.prepared, self._refused, self._misplaced = None, "", misplaced
         return True
+
+    def _note_assumption(self, node: Any | None, ct_node: Any | None) -> None:
+        """Note that the segmentation is taken as outlined before the CT was moved. That stays true once it follows the
+        CT for it, until a person puts it elsewhere, or chooses another one."""
+        if node is None or ct_node is None:
+            self.taken_as_unmoved = False
+            return
+        follows = node is self.node and node.GetParentTransformNode() is ct_node.GetParentTransformNode()
+        self.taken_as_unmoved = is_taken_as_unmoved(node, ct_node) or (self.taken_as_unmoved and follows)
 
     def take_listed(self, listed: tuple[ListedSegment, ...]) -> None:
         """Take what was read of the segmentation; chosen segments that it has no more are chosen no more."""

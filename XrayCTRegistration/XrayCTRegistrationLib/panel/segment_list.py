@@ -43,8 +43,18 @@ class SegmentList:
             widget.item(row).setCheckState(qt.Qt.Checked if segment_id in bones.ids else qt.Qt.Unchecked)
         widget.blockSignals(was)
         widget.setVisible(bool(self._shown))
-        many = about_many(len(bones.ids))
-        show_message(ui.bonesMessageLabel, bones.message or many)
+        notes = (about_many(len(bones.ids)), self._assumption() if bones.listed else "")
+        show_message(ui.bonesMessageLabel, bones.message or " ".join(note for note in notes if note))
+
+    def _assumption(self) -> str:
+        """Where the segmentation was taken to belong, if that was not said by a transform."""
+        bones, ct_node, pose_node = self._selection.bones, self._selection.ct_node, self._selection.pose_node
+        if not bones.taken_as_unmoved or ct_node is None or pose_node is None:
+            return ""
+        return _(
+            "{segmentation} was under no transform: it is taken as outlined in {ct} before that was moved, and goes "
+            "along with it. If it was outlined where the CT stands now, put it under an inverted copy of {pose}."
+        ).format(segmentation=bones.node.GetName(), ct=ct_node.GetName(), pose=pose_node.GetName())
 
     def _show_rows(self, rows: list[tuple[str, str, Any]]) -> None:
         if rows == self._shown:

@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 from ..errors import InputError
 from ..geometry import Pose
 from ..mrml.bone_transforms import StandingBone, bone_nodes
-from ..mrml.chosen import choose_segments, choose_xrays, chosen_xrays, mask_node, segmentation_node
+from ..mrml.chosen import choose_segments, choose_xrays, chosen_xrays, segmentation_node
 from ..mrml.geometry import is_started
 from ..mrml.history import History, Standing
 from ..mrml.inputs import Inputs, inputs_key, unchecked_inputs
@@ -25,7 +25,7 @@ from ..xray import Polarity
 from .bone_choice import BoneChoice
 from .changes import Change
 from .messages import told_to_people
-from .nodes import begin_geometry, changes_of_drawing
+from .nodes import begin_geometry, changes_of_drawing, changes_of_images
 
 
 class Selection(VTKObservationMixin):
@@ -241,15 +241,9 @@ class Selection(VTKObservationMixin):
         self.removeObservers(self._on_pose)
         self.removeObservers(self._on_bone)
         self.removeObservers(self._on_segmentation_moved)
-        for node in {node.GetID(): node for node in (self.ct_node, *self.xray_nodes) if node is not None}.values():
-            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_node)
-            self.addObserver(node, node.ImageDataModifiedEvent, self._on_node)
-            if node is not self.ct_node:  # its transform is the pose
-                self.addObserver(node, node.TransformModifiedEvent, self._on_node)
-            for changed, event in changes_of_drawing(mask_node(node)):
-                self.addObserver(changed, event, self._on_node)
         segmentation = segmentation_node(self.parameters.parameterNode)
-        for changed, event in changes_of_drawing(segmentation):
+        images = changes_of_images(self.ct_node, self.xray_nodes)
+        for changed, event in (*images, *changes_of_drawing(segmentation)):
             self.addObserver(changed, event, self._on_node)
         if segmentation is not None:
             self.addObserver(segmentation, segmentation.TransformModifiedEvent, self._on_segmentation_moved)

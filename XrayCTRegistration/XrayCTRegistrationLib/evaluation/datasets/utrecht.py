@@ -204,9 +204,7 @@ def _read_starts(starts: Described) -> list[Pose]:
     if unfit:
         raise InputError(f"{path.name}: has {len(unfit[0])} numbers a line, where a start has {len(_COLUMNS)}.")
     if not np.isfinite(rows).all():
-        raise InputError(
-            f"{path.name}: has a number that is not finite (nan, inf). Correct it, or leave its line out."
-        )
+        raise InputError(f"{path.name}: has a number that is not finite (nan, inf). Correct it, or leave its line out.")
     values = np.array(rows)[:, [columns.index(name) for name in _COLUMNS]]
     return [Pose.from_parts(_turned(order, np.radians(row[3:])), row[:3]) for row in values]
 
