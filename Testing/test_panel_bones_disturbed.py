@@ -185,16 +185,17 @@ def test_a_segment_that_was_deleted_stays_unchosen_whatever_else_changes(host):
 @pytest.mark.parametrize("check_box", ["liveOverlayCheckBox", "showBoneCheckBox"])
 def test_bones_stand_with_the_ct_when_something_is_switched_while_registering(host, check_box):
     """Edges of bones are drawn where the CT and they were read last: both are read at once, or neither."""
+    from XrayCTRegistrationLib.mrml.poses import pose_of
+
     started(host, "L2")
-    panel, start = host.panel.panel, selection(host).pose
-    host.wait(lambda: not np.allclose(panel.runner.session.pose.matrix, start.matrix, atol=0.1), LONGEST_S)
-    host.idle(0.5)  # it is shown in the scene
+    pose_node, session = host.ui.poseSelector.currentNode(), host.panel.panel.runner.session
+    host.wait(lambda: not np.allclose(pose_of(pose_node).matrix, session.start.matrix, atol=0.1), LONGEST_S)
     box = getattr(host.ui, check_box)
     for _ in range(2):
         box.checked = not box.checked
         (bone,) = selection(host).bones.standing
         np.testing.assert_allclose(bone.pose.matrix, selection(host).pose.matrix, atol=1e-9)
-    assert panel.runner.session is not None
+    assert host.panel.panel.runner.session is session
     host.press(host.ui.registerButton)
 
 
