@@ -131,19 +131,32 @@ def _assert_undone_and_redone(host, nodes):
 
 
 def _assert_reported(host, folder):
-    """The report has the poses of bones as files, and a row for each."""
+    """The report has the poses of bones as files, a row for each, and a figure of them where all are checked."""
+    from PIL import Image
+    from PySide6.QtWidgets import QMessageBox
     from XrayCTRegistrationLib.io.poses import read_pose
     from XrayCTRegistrationLib.mrml.poses import pose_of
 
     host.messages.files.append([str(folder)])
     host.press(host.ui.saveReportButton)
     poses = {f"pose-{name}.tfm": pose_of(node) for name, node in bone_transforms(host).items()}
-    assert {path.name for path in folder.iterdir()} == {"pose.tfm", "overlay.png", "report.json", *poses}
+    files = {"pose.tfm", "overlay.png", "report.json", *poses}
+    assert {path.name for path in folder.iterdir()} == files | {"bones.png"}
     for name, pose in poses.items():
         np.testing.assert_allclose(read_pose(folder / name).matrix, pose.matrix, atol=1e-5)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert [row["file"] for row in report["bones"]] == list(poses)
     assert report["segmentation"] == "Vertebrae"
+    picture = np.asarray(Image.open(folder / "bones.png")).astype(int)
+    for row in report["bones"]:
+        color = np.round(255 * np.array(row["color"]))
+        assert (np.abs(picture - color).max(axis=2) < 3).sum() > 100  # its edges, in both poses and both X-rays
+    check(host, "L2")  # the others cannot be drawn any more: the figure of before goes, too
+    host.messages.files.append([str(folder)])
+    host.messages.answers.append(QMessageBox.StandardButton.Ok)
+    host.press(host.ui.saveReportButton)
+    assert {path.name for path in folder.iterdir()} == files
+    assert "bones.png" in host.messages.shown.pop().text
 
 
 def _assert_table_has_bodies(host, bodies):

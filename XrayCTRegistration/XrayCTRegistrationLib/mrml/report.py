@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
 from ..io.report import (
+    BONES_FIGURE,
     ReportedBone,
     ReportedXray,
     about_bones,
@@ -32,8 +33,10 @@ from .geometry import calibration_of
 from .xrays import file_of, radiograph_of, view_of
 
 if TYPE_CHECKING:
+    from ..bones.overlay import DrawnBone
     from ..bones.registration import BonesResult
     from ..bones.segments import Segment
+    from ..overlay import OverlayView
     from ..projector import Projector
     from ..registration import RegistrationResult, Settings
 
@@ -119,11 +122,13 @@ def save_report(
     xray_nodes: Sequence[Any],
     projector: Projector,
     masks: Sequence[np.ndarray | None] | None = None,
+    bone_projectors: Mapping[str, Projector] | None = None,
 ) -> list[Path]:
-    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, and the pose of each bone
-    that was registered, all or none; returns them.
+    """Write pose.tfm, overlay.png and report.json of the last registration into a folder, the pose of each bone that
+    was registered, and bones.png where all of them can be drawn, all or none; returns them.
 
     projector: of `overlay.overlay_projector`, of the CT. masks: of the X-rays, which are dimmed outside.
+    bone_projectors: likewise of bones, by name.
     Raises InputError when nothing was registered, when the X-rays or their geometries are others than were, or when the
     folder cannot be written to.
     """
@@ -134,25 +139,40 @@ def save_report(
     pose = Pose(np.array(content["ct_to_world"]))
     start = Pose(np.array(content["start_ct_to_world"]))
     polarities = [Polarity(one["high_absorption_is"]) for one in content["xrays"]]
-    folder = Path(folder)
+    bones = _drawn_bones(content, bone_projectors or {})
+    folder, files = Path(folder), _files_of(content, bool(bones))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with published(folder, with_earlier_files(folder, _files_of(content))) as hidden:
+        with published(folder, with_earlier_files(folder, files)) as hidden:
             write_pose(hidden / "pose.tfm", pose)
             for row in content.get("bones", ()):
                 write_pose(hidden / row["file"], Pose(np.array(row["ct_to_world"])))
-            _write_overlay(hidden / "overlay.png", xray_nodes, polarities, masks, projector, start, pose)
+            _write_figures(hidden, _overlay_views(xray_nodes, polarities, masks), projector, start, pose, bones)
             write_report(hidden / "report.json", content)
     except OSError as error:
         raise InputError(
             f"{folder}: the report cannot be written there ({error.strerror}). Choose another folder."
         ) from None
-    return [folder / name for name in _files_of(content)]
+    return [folder / name for name in files]
 
 
-def _files_of(content: dict[str, Any]) -> list[str]:
+def _files_of(content: dict[str, Any], bones_drawn: bool = False) -> list[str]:
     """The files of a report's content, the report last."""
-    return [*FILES[:-1], *(row["file"] for row in content.get("bones", ())), FILES[-1]]
+    figure = [BONES_FIGURE] if bones_drawn else []
+    return [*FILES[:-1], *figure, *(row["file"] for row in content.get("bones", ())), FILES[-1]]
+
+
+def _drawn_bones(content: dict[str, Any], projectors: Mapping[str, Projector]) -> list[DrawnBone]:
+    """The bones of a report's content as a figure shows them; none where one of them cannot be drawn."""
+    from ..bones.overlay import DrawnBone
+
+    rows = [row for row in content.get("bones", ()) if row["color"]]
+    if not all(row["name"] in projectors for row in rows):
+        return []
+    return [
+        DrawnBone(row["name"], tuple(row["color"]), projectors[row["name"]], Pose(np.array(row["ct_to_world"])))
+        for row in rows
+    ]
 
 
 def _check_views(pose_node: Any, xray_nodes: Sequence[Any], registered: list[list[list[float]]]) -> None:
@@ -168,26 +188,35 @@ def _check_views(pose_node: Any, xray_nodes: Sequence[Any], registered: list[lis
         )
 
 
-def _write_overlay(
-    path: Path,
-    xray_nodes: Sequence[Any],
-    polarities: Sequence[Polarity],
-    masks: Sequence[np.ndarray | None] | None,
+def _overlay_views(
+    xray_nodes: Sequence[Any], polarities: Sequence[Polarity], masks: Sequence[np.ndarray | None] | None
+) -> list[OverlayView]:
+    from ..overlay import OverlayView
+
+    return [
+        OverlayView(node.GetName(), xray_image(radiograph_of(node), polarity, mask), view_of(node))
+        for node, polarity, mask in zip(xray_nodes, polarities, masks or [None] * len(xray_nodes))
+    ]
+
+
+def _write_figures(
+    folder: Path,
+    views: Sequence[OverlayView],
     projector: Projector,
     start: Pose,
     pose: Pose,
+    bones: Sequence[DrawnBone],
 ) -> None:
     try:
         from PIL import Image
     except ModuleNotFoundError:
         raise InputError("The overlay's picture needs the Python package pillow, which is not installed.") from None
-    from ..overlay import OverlayView, overlay_figure
+    from ..bones.overlay import bones_figure
+    from ..overlay import overlay_figure
 
-    shown = [
-        OverlayView(node.GetName(), xray_image(radiograph_of(node), polarity, mask), view_of(node))
-        for node, polarity, mask in zip(xray_nodes, polarities, masks or [None] * len(xray_nodes))
-    ]
-    Image.fromarray(overlay_figure(projector, shown, start, pose)).save(path)
+    Image.fromarray(overlay_figure(projector, views, start, pose)).save(folder / "overlay.png")
+    if bones:
+        Image.fromarray(bones_figure(views, bones, pose)).save(folder / BONES_FIGURE)
 
 
 def _source_name(node: Any) -> str:

@@ -22,6 +22,7 @@ from .ticker import Preparation, Ticker
 
 if TYPE_CHECKING:
     from ..preview import PreviewBones
+    from ..projector import Projector
 
 
 class BonePreparation:
@@ -49,6 +50,14 @@ class BonePreparation:
 
             self._preview = prepared.preview or finished(preview_bones_steps(prepared.parts))
         return self._preview
+
+    def projectors_of(self, segmentation: str) -> dict[str, Projector]:
+        """Of the chosen bones by name, as they are segmented now; none while they are not ready, or where the
+        segmentation of this name is not chosen."""
+        bones, preview = self._selection.bones, self.preview()
+        if preview is None or bones.node.GetName() != segmentation:
+            return {}
+        return {one.name: projector for one, (_, projector) in zip(bones.prepared.chosen.segments, preview.bones)}
 
     def forget(self) -> None:
         """Stop, and let go of everything."""

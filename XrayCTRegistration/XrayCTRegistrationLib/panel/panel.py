@@ -44,7 +44,7 @@ class Panel:
         self._edges = LiveEdges(self.selection, self._preparation, self._bones, self._ticker, self._pose.say)
         self.runner = Runner(self.selection, self._ticker, self._edges, requirements)
         self._strip = Strip(self.selection, self.runner, (self._preparation, self._bones), ui)
-        self._result = ResultSection(self.selection, self._preparation, ui, requirements)
+        self._result = ResultSection(self.selection, self._preparation, self._bones, ui, requirements)
         self._folding = Folding(self.selection, ui)
         wrapped = [label for label in vars(ui).values() if isinstance(label, qt.QLabel) and label.wordWrap]
         self._room = RoomForLines(wrapped, ui.XrayCTRegistration)

@@ -10,11 +10,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
+from ..io.report import BONES_FIGURE
 from ..mrml.bone_transforms import KeptBone, kept_bone
 from ..mrml.report import files_replaced, kept_report, save_report
 from ..mrml.results import KeptResult, kept_result
 from ..mrml.tables import results_table, show_table
 from . import dependencies
+from .bone_preparation import BonePreparation
 from .changes import Change
 from .ct_preparation import CtPreparation
 from .messages import told_to_people
@@ -27,8 +29,15 @@ _NAME, _SIMILARITY, _MOVED, _CONFIDENCE = range(4)
 class ResultSection:
     """Shows the result that is kept with the pose's node."""
 
-    def __init__(self, selection: Selection, preparation: CtPreparation, ui: Any, requirements: str | Path) -> None:
-        self._selection, self._preparation, self._ui = selection, preparation, ui
+    def __init__(
+        self,
+        selection: Selection,
+        preparation: CtPreparation,
+        bones: BonePreparation,
+        ui: Any,
+        requirements: str | Path,
+    ) -> None:
+        self._selection, self._preparation, self._bones, self._ui = selection, preparation, bones, ui
         self._requirements = requirements
         ui.saveReportButton.connect("clicked()", self._on_save_report)
         ui.showTableButton.connect("clicked()", self._on_show_table)
@@ -134,9 +143,15 @@ class ResultSection:
         selection, ct = self._selection, self._preparation.preview_ct()
         if ct is None:
             raise InputError(_("The CT is not ready to be drawn yet. Save the report again in a moment."))
+        about = kept_report(selection.pose_node) or {}
+        projectors = self._bones.projectors_of(about.get("segmentation", ""))
+        masks = selection.inputs.masks
         with slicer.util.WaitCursor():
-            save_report(folder, selection.pose_node, selection.xray_nodes, ct.projector, selection.inputs.masks)
-        slicer.util.showStatusMessage(_("The report is in {folder}.").format(folder=folder), 5000)
+            written = save_report(folder, selection.pose_node, selection.xray_nodes, ct.projector, masks, projectors)
+        text = _("The report is in {folder}.")
+        if about.get("bones") and all(path.name != BONES_FIGURE for path in written):
+            text = _("The report is in {folder}, without bones.png: check the bones that were registered to draw them.")
+        slicer.util.showStatusMessage(text.format(folder=folder), 5000)
 
     def _on_show_table(self) -> None:
         with told_to_people():
