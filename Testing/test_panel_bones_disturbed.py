@@ -222,11 +222,12 @@ def test_a_changed_transform_above_the_segmentation_moves_its_bones_in_the_ct(ho
 @pytest.mark.parametrize("when", ["while it runs", "at its end"])
 def test_a_pose_that_becomes_deformed_ends_the_registration_with_the_reason(host, when, monkeypatch):
     from mrml_nodes import grid_transform_node
+    from XrayCTRegistrationLib.panel.pace import Pace
 
     choose_bones(host, "L2", at_true_pose=False)
     runner, pose_node = host.panel.panel.runner, host.ui.poseSelector.currentNode()
     if when == "at its end":
-        monkeypatch.setattr(runner, "_show", lambda: None)  # nothing writes to the transform before
+        monkeypatch.setattr(Pace, "is_due", lambda *_: False)  # nothing writes to the transform before
     host.ui.methodComboBox.currentText = REFINE
     host.press(host.ui.registerButton)
     host.idle(0.1)
