@@ -47,9 +47,10 @@ class SegmentList:
         show_message(ui.bonesMessageLabel, bones.message or " ".join(note for note in notes if note))
 
     def _assumption(self) -> str:
-        """Where the segmentation was taken to belong, if that was not said by a transform."""
-        bones, ct_node, pose_node = self._selection.bones, self._selection.ct_node, self._selection.pose_node
-        if not bones.taken_as_unmoved or ct_node is None or pose_node is None:
+        """Where the segmentation was taken to belong, if no transform said that and a person has moved the CT."""
+        selection = self._selection
+        bones, ct_node, pose_node = selection.bones, selection.ct_node, selection.pose_node
+        if not bones.taken_as_unmoved or selection.untouched or ct_node is None or pose_node is None:
             return ""
         return _(
             "{segmentation} was under no transform: it is taken as outlined in {ct} before that was moved, and goes "
