@@ -60,6 +60,7 @@ def _spine_made_once(spacing_mm: float) -> Volume:
 def host(running_host: Host) -> Iterator[Host]:
     """The module in the panel host, with an empty scene. A test in which Qt or VTK met an exception fails, and one in
     which the panel told of an error that nobody had thought of."""
+    running_host.errors.clear()  # of tests in between that use MRML alone
     with running_host.active():
         yield running_host
     errors, running_host.errors[:] = list(running_host.errors), []

@@ -23,7 +23,8 @@ def test_load_sample_chooses_a_ct_and_two_xrays_ready_to_register(host):
     assert host.ui.sourceToDetectorOriginLabel.text == "sample"
     assert host.ui.ctSelector.currentNode().GetParentTransformNode() is host.ui.poseSelector.currentNode()
     for tag, node in zip(("Xray1", "Xray2"), xrays(host)):
-        assert host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").GetSliceVisible()  # at its detector in 3D
+        slice_node = host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
+        host.wait(slice_node.GetSliceVisible)  # at its detector in 3D
         assert _composite(tag).GetBackgroundVolumeID() == as_registered_node(node).GetID()
     assert not host.messages.shown
 

@@ -268,7 +268,7 @@ def _list_label_map(node: Any) -> Generator[float, None, tuple[ListedSegment, ..
     if not boxes:
         raise InputError(f"{node.GetName()}: every voxel is 0. Choose the label map that holds the segments.")
     named, color_node = _own_colors(node), node.GetDisplayNode() and node.GetDisplayNode().GetColorNode()
-    own = {value: name for value in boxes if named is not None and (name := named.GetColorName(value))}
+    own = {value: name for value in boxes if _has(named, value) and (name := named.GetColorName(value))}
     names, to_own, listed = own or TOTALSEGMENTATOR, RAS_FROM_LPS @ ijk_to_ras(node), []
     for value in boxes:
         name, color = names.get(value, str(value)), _color(color_node, value)
@@ -307,9 +307,14 @@ def _own_colors(node: Any) -> Any | None:
     return None if colors is None or colors.GetSingletonTag() else colors
 
 
+def _has(color_node: Any | None, value: int) -> bool:
+    """Whether a table has an entry for a number; VTK calls it an error to ask for one that it has not."""
+    return color_node is not None and value < color_node.GetNumberOfColors()
+
+
 def _color(color_node: Any | None, value: int) -> tuple[float, float, float] | None:
     color = [0.0] * 4
-    if color_node is None or not color_node.GetColor(value, color):
+    if not _has(color_node, value) or not color_node.GetColor(value, color):
         return None
     return color[0], color[1], color[2]
 
