@@ -42,8 +42,8 @@ class ResultSection:
         ui.saveReportButton.connect("clicked()", self._on_save_report)
         ui.showTableButton.connect("clicked()", self._on_show_table)
         header = ui.boneResultsTable.horizontalHeader()
-        header.setSectionResizeMode(_MOVED, qt.QHeaderView.Stretch)
-        for column in (_NAME, _SIMILARITY, _CONFIDENCE):
+        header.setSectionResizeMode(_CONFIDENCE, qt.QHeaderView.Stretch)
+        for column in (_NAME, _SIMILARITY, _MOVED):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         selection.listen(Change.LOOKS, self.update)
 
@@ -112,7 +112,7 @@ class ResultSection:
         )
         if moved_since:
             moved = _("{moved}, then by hand").format(moved=moved)
-        confidence = _("{level}, about {length}").format(
+        confidence = _("{level}, {length}").format(
             level=confidence_word(kept.confidence), length=self._selection.unit.text(kept.expected_error_mm)
         )
         return f"{kept.similarity:.3f}", moved, confidence
