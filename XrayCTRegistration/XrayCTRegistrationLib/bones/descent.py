@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..geometry import Pose
-from ..search.descent import CORRELATED_PIXELS
+from ..search.descent import CORRELATED_PIXELS, shortened
 from .anatomy import Bone
 from .joints import Joint, Tie, prior
 from .levels import Resolution
@@ -39,9 +39,8 @@ class Bodies:
         """Some bodies moved by twists (n, 6) about centers (bodies, 3), no farther than one step may go."""
         poses = list(self.poses)
         for number, twist in zip(moving, twists, strict=True):
-            turn, shift = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
-            shorter = np.repeat([_LARGEST_TURN_RAD / max(turn, 1e-12), _LARGEST_SHIFT_MM / max(shift, 1e-12)], 3)
-            poses[number] = poses[number].moved(twist * np.minimum(1.0, shorter), centers[number])
+            short = shortened(twist, _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
+            poses[number] = poses[number].moved(short, centers[number])
         return replace(self, poses=tuple(poses))
 
 

@@ -61,9 +61,7 @@ def descend(
     best = yield from _linearised(level, start, center, scale, None)
     damping, stretch = _FIRST_DAMPING, 1.0
     for _ in range(iterations):
-        twist = stretch * best.at.step(damping)
-        twist[:3] *= min(1.0, _LARGEST_TURN_RAD / max(np.linalg.norm(twist[:3]), 1e-12))
-        twist[3:] *= min(1.0, _LARGEST_SHIFT_MM / max(np.linalg.norm(twist[3:]), 1e-12))
+        twist = shortened(stretch * best.at.step(damping), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
         trial = yield from _linearised(level, best.pose.moved(twist, center), center, scale, best)
         gain = trial.similarity - best.similarity
         if gain > 0 and trial.at.compared > _LEAST_COMPARED:
@@ -79,6 +77,12 @@ def descend(
             if damping > _MOST_DAMPING:
                 break
     return best
+
+
+def shortened(twist: np.ndarray, turn_rad: float, shift_mm: float) -> np.ndarray:
+    """A twist (6,) that turns and shifts no farther than it may."""
+    turn, shift = float(np.linalg.norm(twist[:3])), float(np.linalg.norm(twist[3:]))
+    return twist * np.repeat([min(1.0, turn_rad / max(turn, 1e-12)), min(1.0, shift_mm / max(shift, 1e-12))], 3)
 
 
 def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:

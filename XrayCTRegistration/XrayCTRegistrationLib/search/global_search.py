@@ -134,10 +134,14 @@ def _found(pool: list[Candidate]) -> Found:
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
 
 
+def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
+    return next(one for one in grounds if one.problem is candidate.problem)
+
+
 def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[list[Candidate]]:
     """The best pose's CT slid along the body, and refined: the neighbouring vertebra looks alike, and poses that begin
     at it do not leave it."""
-    ground = next(one for one in grounds if one.problem is best.problem)
+    ground = _ground_of(best, grounds)
     slides = [Pose.from_parts(np.eye(3), np.array([0.0, 0.0, slide])) for slide in _SLIDES_MM]
     state = RegistrationState("search", 1.0, best.pose, best.similarity)
     return (yield from _refined(ground, span, [best.pose @ slide for slide in slides], best.round, state))
@@ -146,7 +150,7 @@ def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[l
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
     """The CT turned by a quarter and a half about each of its axes: as alike where it looks the same when turned."""
     problem = best.problem
-    level = next(ground.refining for ground in grounds if ground.problem is problem)
+    level = _ground_of(best, grounds).refining
     turns = [rotation_from_euler(np.radians(angle) * axis) for axis in np.eye(3) for angle in (90.0, 180.0)]
     poses = [best.pose @ Pose.about(problem.isocenter, turn, np.zeros(3)) for turn in turns]
     return [Candidate(problem, pose, float(level.similarity([pose])[0]), best.round) for pose in poses]
