@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -200,8 +200,3 @@ def _shows(view: XrayView, points: np.ndarray) -> bool:
     pixels, depths = view.project_points(points)
     inside = (depths > 0) & (pixels >= 0).all(axis=1) & (pixels < np.array(view.size_px)).all(axis=1)
     return float(inside.mean()) >= SEEN
-
-
-def in_field(rows: Sequence[BoneRow]) -> list[BoneRow]:
-    """The rows of bones that all X-rays show."""
-    return [row for row in rows if row.in_field]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io.poses import replacing
-from .bones_protocol import BoneRow, in_field
+from .bones_protocol import BoneRow
 from .case_files import case_columns, write_table
 from .tables import report_folder, table_line
 
@@ -50,7 +50,7 @@ def bones_summary(rows: Sequence[BoneRow]) -> list[BonesSummary]:
 
 
 def _summary(rows: Sequence[BoneRow]) -> BonesSummary:
-    shown = in_field(rows)
+    shown = [row for row in rows if row.in_field]
     whole, error, whole_in_plane, in_plane = (
         _median_and_p90([getattr(row, name) for row in shown])
         for name in ("whole_mm", "error_mm", "whole_in_plane_mm", "in_plane_mm")
