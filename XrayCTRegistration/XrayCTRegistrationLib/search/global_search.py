@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -21,6 +22,7 @@ _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views 
 _DEPTH_STEP_MM = 45.0
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 8, 6
 _SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
+_RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
 # Similarity at this resolution that ends the search at once, and similarity and lead over all other poses that end it
@@ -31,6 +33,8 @@ _PROMISING = 0.4  # after the first scale; below, a single pose that is tried be
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -178,11 +182,30 @@ def _round(
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
             if found and _found(pool + found).convincing:
                 return found
-    closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number - 1)
+    ranked = yield from _by_both(ground, ranked, state)
+    closer = _about(problem, ranked[:_SEEDS], span, seed + number - 1)
     for again in ground.matcher.matched(closer):  # noqa: B007
         yield state
-    poses = _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
+    closer = yield from _by_both(ground, again, state)
+    poses = _distinct(problem, _in_turn(ranked, closer))[:_REFINED_A_ROUND]
     return found + (yield from _refined(ground, span, poses, number, state))
+
+
+def _by_both(ground: _Ground, matches: list[Match], state: RegistrationState) -> Steps[list[Pose]]:
+    """Poses that match, the best first, by correlation and by similarity in turn: much that is in the way misleads the
+    one, or the other."""
+    similarity: list[float] = []
+    for first in range(0, len(matches), _SCORED_AT_ONCE):
+        poses = [one.pose for one in matches[first : first + _SCORED_AT_ONCE]]
+        similarity += list((yield from shown(ground.refining.similarity_steps(poses, _RANKED_AT), state)))
+    by_similarity = sorted(range(len(matches)), key=lambda index: -similarity[index])
+    by_correlation = sorted(range(len(matches)), key=lambda index: -matches[index].correlation)
+    return [matches[index].pose for index in dict.fromkeys(_in_turn(by_similarity, by_correlation))]
+
+
+def _in_turn(first: list[_T], second: list[_T]) -> list[_T]:
+    """The first of both, then the second of both, and so on; of two lists of one length."""
+    return [one for pair in zip(first, second, strict=True) for one in pair]
 
 
 def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
@@ -197,12 +220,12 @@ def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) ->
     return turned
 
 
-def _distinct(problem: Problem, matches: list[Match]) -> list[Pose]:
+def _distinct(problem: Problem, poses: list[Pose]) -> list[Pose]:
     """The poses, the best first, without those that all but repeat a better one."""
     kept: list[Pose] = []
-    for match in sorted(matches, key=lambda one: -one.correlation)[: 4 * _REFINED_A_ROUND]:
-        if all(problem.distance_mm(match.pose, one) > _SAME_POSE_MM for one in kept):
-            kept.append(match.pose)
+    for pose in poses[: 4 * _REFINED_A_ROUND]:
+        if all(problem.distance_mm(pose, one) > _SAME_POSE_MM for one in kept):
+            kept.append(pose)
     return kept
 
 
