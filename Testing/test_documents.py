@@ -1,4 +1,4 @@
-"""Documents that repeat the code: thresholds, messages, the tutorial's buttons and commands; and links."""
+"""Documents that repeat the code: messages, the tutorial's buttons and commands; and links."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,7 @@ from XrayCTRegistrationLib.cli import app
 
 DOCS = REPOSITORY / "Resources" / "docs"
 LIBRARY = REPOSITORY / "XrayCTRegistration" / "XrayCTRegistrationLib"
-THRESHOLDS = re.findall(
-    r"^\| `([\w.]+)` \| ([^|]+) \|", (DOCS / "thresholds.md").read_text(encoding="utf-8"), re.MULTILINE
-)
-
 MESSAGES = re.findall(r"^\| `([^`]+)`", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def test_the_page_of_thresholds_names_many():
-    assert len(THRESHOLDS) > 40
-    assert len({name for name, _ in THRESHOLDS}) == len(THRESHOLDS)
-
-
-@pytest.mark.parametrize(("name", "value"), THRESHOLDS)
-def test_a_threshold_has_the_value_that_its_page_says(name, value):
-    module, _, constant = name.rpartition(".")
-    found = getattr(import_module(f"XrayCTRegistrationLib.{module}"), constant)
-    assert found == ast.literal_eval(value.strip()), "change Resources/docs/thresholds.md with it"
 
 
 @cache
