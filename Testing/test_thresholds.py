@@ -31,8 +31,9 @@ DECIDE_NOTHING = {
     "files' layouts, anatomy's names, axes": [
         *("io.png", "io.poses", "io.stored_voxels", "mrml.frames", "cli.exit_codes", "io.dicom_geometry"),
         *("io.dicom_files._LAST_FIRST_ELEMENT", "io.dicom_files._LONGEST_FIRST", "io.dicom_files._PREAMBLE"),
-        *("io.mayacam._BLOCKS", "io.mayacam._LINES_OF_1", "io.nifti._LPS_FROM_RAS", "geometry.carm._PRIMARY_ANGLE_OF_VIEW"),
-        *("geometry.orientation._DIRECTIONS", "geometry.plausible._UNITS_MM", "mrml.poses", "hounsfield.AIR_HU"),
+        *("io.mayacam._BLOCKS", "io.mayacam._LINES_OF_1", "io.nifti._LPS_FROM_RAS"),
+        *("geometry.carm._PRIMARY_ANGLE_OF_VIEW", "geometry.orientation._DIRECTIONS", "geometry.plausible._UNITS_MM"),
+        *("mrml.poses", "hounsfield.AIR_HU"),
         *("field.evidence._PROFILE_PX", "field.evidence._WINDOWS", "field.evidence.NONE", "search.descent._UNKNOWN"),
         *("search.sobol", "search.soft_tissue._APART", "mrml.segments._NOTHING"),
     ],

@@ -140,7 +140,9 @@ def xray_image_steps(
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")
         usable &= mask > 0
     if usable.mean() < _LEAST_USABLE:
-        raise InputError(f"{where}: less than {100 * _LEAST_USABLE:g} % of the X-ray is left inside the mask. Widen or drop the mask.")
+        raise InputError(
+            f"{where}: less than {100 * _LEAST_USABLE:g} % of the X-ray is left inside the mask. Widen or drop it."
+        )
     integrals = line_integrals_of(radiograph, polarity)
     yield
     return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
