@@ -53,6 +53,7 @@ BAD_CARMS = {
     "empty": (lambda d: text_file(d / "carm.json", ""), "line 1", "Correct it there"),
     "a list": (lambda d: text_file(d / "carm.json", "[1, 2]"), "expected a JSON object", "README"),
     "an image": (lambda d: write_image(d / "carm.png", GREY), "no JSON text", "Give the C-arm"),
+    "a trial": (lambda d: text_file(d / "wrist.cfg", "mayaCam_csv cam1.csv"), "several cameras", "mayaCam_csv"),
     "an entry missing": (lambda d: text_file(d / "carm.json", "{}"), "image_size_px is missing", "takes 2 numbers"),
 }
 
