@@ -107,7 +107,8 @@ def test_the_cameras_of_an_autoscoper_trial_are_read_as_carm_files(host, tmp_pat
     for number, (node, name, expected) in enumerate(zip(xrays(host), ("cam01.txt", "cam02.csv"), trial.views)):
         host.ui.geometryViewComboBox.currentIndex = number
         host.ui.carmPathLineEdit.currentPath = str(trial.folder / "Calibration" / name)
-        np.testing.assert_allclose(view_of(node).project_points(points)[0], expected.project_points(points)[0], atol=1e-4)
+        pixels, wanted = (view.project_points(points)[0] for view in (view_of(node), expected))
+        np.testing.assert_allclose(pixels, wanted, atol=1e-4)
     host.ui.carmPathLineEdit.currentPath = str(trial.folder / "wrist.cfg")
     assert "wrist.cfg" in host.ui.geometryMessageLabel.text
     assert "mayaCam_csv" in host.ui.geometryMessageLabel.text
