@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import REPOSITORY
 from typer.testing import CliRunner
 from XrayCTRegistrationLib.cli import app
@@ -65,7 +66,25 @@ def test_the_tutorials_commands_run_one_after_the_other(tmp_path, monkeypatch):
     assert [one["level"] for one in confidence] == ["high", "high"]
 
 
-@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_and_options_that_pages_name_are_those_of_the_command_line(path):
+    commands = typer.main.get_command(app).commands
+    options = {name: {"--help", *(o for one in it.params for o in one.opts)} for name, it in commands.items()}
+    every = {"--version"}.union(*options.values())
+    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8"))
+    for line in re.findall(r"xrayct ([a-z]+ [^`\n]*)", text):
+        name, *given = line.split()
+        assert name in options, line
+        assert {one for one in given if re.match(r"--?[a-z]", one)} <= options[name], line
+    for line in text.splitlines():
+        if not re.search(r"benchmarks/|pip |torchrun", line):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= every, line
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(path):
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8")):
         file, _, section = link.partition("#")
