@@ -77,6 +77,8 @@ BAD = {
     "unreadable geometry": ("bad.json", lambda name: Path(name).write_text("{"), 2, "Correct it there"),
     "unreadable pose": ("bad.tfm", lambda name: Path(name).write_text("rubbish"), 3, "Give a rigid transform"),
     "2D CT": ("flat.nrrd", lambda name: _write_ct(name, np.zeros((9, 9), np.int16)), 0, "Give a 3D CT"),
+    "X-ray in the CT's place": ("xray.png", lambda name: None, 0, "an X-ray comes after the CT"),
+    "CT in the X-ray's place": ("ct.nrrd", lambda name: None, 1, "it belongs in the CT's place"),
     "X-ray stack": ("stack.nrrd", lambda name: _write_ct(name, np.ones((3, 64, 64))), 1, "choose a frame"),
     "CT of one value": ("one.nrrd", lambda name: _write_ct(name, np.full((9, 9, 9), 40.0)), 0, "nothing to register"),
     "CT with infinity": ("inf.nrrd", lambda name: _write_ct(name, _spoiled(np.inf)), 0, "export it again"),
