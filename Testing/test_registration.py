@@ -147,9 +147,10 @@ def permuted(ct: Volume) -> Volume:
     return Volume(ct.array.transpose(1, 2, 0), ct.ijk_to_world @ order)
 
 
-def resampled(ct: Volume, turn_deg: tuple[float, ...], spacing_mm: tuple[float, ...]) -> Volume:
-    """The same content, linear between voxels, on a turned grid that encloses the CT."""
+def resampled(ct: Volume, turn_deg: tuple[float, ...], spacing_mm: tuple[float, ...], tilt_deg: float = 0.0) -> Volume:
+    """The same content, linear between voxels, on a turned grid that encloses the CT, of a gantry that was tilted."""
     axes = rotation_from_euler(np.radians(turn_deg)) * np.array(spacing_mm)
+    axes[:, 2] += np.tan(np.radians(tilt_deg)) * spacing_mm[2] * axes[:, 1] / spacing_mm[1]
     corners = np.linalg.solve(axes, (ct.corners() - ct.center).T)
     half = np.ceil(np.abs(corners).max(axis=1)).astype(int)
     matrix = np.eye(4)
@@ -166,6 +167,7 @@ COPIES = {
     "permuted": permuted,
     "oblique": lambda ct: resampled(ct, (20, -15, 30), (3.0, 3.0, 3.0)),
     "anisotropic": lambda ct: resampled(ct, (0, 0, 0), (2.0, 2.5, 4.0)),
+    "tilted gantry": lambda ct: resampled(ct, (0, 0, 0), (3.0, 3.0, 3.0), tilt_deg=15.0),
 }
 
 
