@@ -46,8 +46,9 @@ def take(host: Any) -> None:
     host.idle(SETTLED_S)
     fold(host, geometry=True, pose=True)
     for name, window_px in WINDOWS_PX.items():
-        host.ui.imagesCollapsibleButton.collapsed = name == "small-window.png"
         show_views(host, window_px, zoom=1.0)
+        host.ui.imagesCollapsibleButton.collapsed = name == "small-window.png"
+        host.idle(0.3)
         save(window.grab(), name)
     show_views(host, XRAY_WINDOW_PX)
     save(window.layout_manager.sliceWidget("Xray1").grab(), "xray.png")
