@@ -24,7 +24,7 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, LevelSteps, Problem
 from .projector import device_for
 from .search.cmaes import cmaes
-from .search.descent import Descended, descend, descend_in_depth, descend_through
+from .search.descent import Descended, descend, descend_at, descend_in_depth
 from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import Reading, read_at, readings, together
 from .search.soft_tissue import settled
@@ -210,10 +210,12 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
-        pose = yield from _descended(problem, pose, pixels)
+        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS)
+        pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     read = yield from shown(read_at(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
     if read is not problem:
-        problem, pose = read, (yield from _descended(read, pose, pixels))
+        problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
+        pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
@@ -223,14 +225,6 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     if not outcome.strayed:
         outcome.pose, outcome.covariance = end.pose, end.covariance
     return problem
-
-
-def _descended(problem: Problem, pose: Pose, pixels: int) -> Steps[Pose]:
-    """A pose descended with so many pixels along the longest side."""
-    pixel_mm = problem.extent_mm(pose) / pixels
-    level = yield from shown(problem.level(pose, pixel_mm, 1.5 * pixel_mm), _refining(0.0, pose))
-    steps = descend_through(level, pose, problem.center(pose), _COARSE_ITERATIONS)
-    return (yield from reported(steps, "gradient", 0.0, pose)).pose
 
 
 def _refining(progress: float, pose: Pose) -> RegistrationState:

@@ -14,13 +14,13 @@ from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
-from .descent import descend
+from .descent import descend, descend_at
 from .matching import Match, Matcher, matcher_steps
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _DEPTH_STEP_MM = 45.0
-_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 8, 6
+_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 6, 6
 _SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
 _RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
@@ -33,6 +33,8 @@ _PROMISING = 0.4  # after the first scale; below, a single pose that is tried be
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
+_RIVALS, _RIVAL_MM = 6, 15.0  # that are looked at closer, and how far apart at least
+_CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
 
 _T = TypeVar("_T")
 
@@ -100,7 +102,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
 
 def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> Steps[Found]:
     """What is found, after the CT was slid along the body, where it is not alike beyond doubt, and turned about
-    itself."""
+    itself; and after a closer look at the best, where none is convincing."""
     for _ in range(_MOST_SLIDES):
         best = _found(pool).best
         if best.similarity > _CONVINCING:
@@ -108,7 +110,8 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
         pool = pool + (yield from _slid(best, grounds, span))
         if _found(pool).best is best:
             break
-    return _found(pool + _turned_about_itself(_found(pool).best, grounds))
+    pool = pool + _turned_about_itself(_found(pool).best, grounds)
+    return _found(pool if _found(pool).convincing else (yield from _seen_closer(pool, span)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,22 @@ def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[l
     slides = [Pose.from_parts(np.eye(3), np.array([0.0, 0.0, slide])) for slide in _SLIDES_MM]
     state = RegistrationState("search", 1.0, best.pose, best.similarity)
     return (yield from _refined(ground, span, [best.pose @ slide for slide in slides], best.round, state))
+
+
+def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candidate]]:
+    """The best of the pool that are not the same, descended at a finer resolution: a wrong pose, alike by accident at
+    one resolution, is not at the next."""
+    rivals: list[Candidate] = []
+    for one in sorted(pool, key=lambda one: -one.similarity):
+        if all(one.problem is not other.problem or _apart_mm(one, other) > _RIVAL_MM for other in rivals):
+            rivals.append(one)
+    closer = []
+    for one in rivals[:_RIVALS]:
+        state = RegistrationState("search", 1.0, rivals[0].pose, rivals[0].similarity)
+        end = yield from shown(descend_at(one.problem, one.pose, _CLOSER_PIXELS, _CLOSER_ITERATIONS), state)
+        if span.holds(*one.problem.motion(end.pose)):
+            closer.append(Candidate(one.problem, end.pose, end.similarity, one.round))
+    return closer or rivals
 
 
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
