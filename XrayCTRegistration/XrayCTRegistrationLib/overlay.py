@@ -46,15 +46,27 @@ def overlay_projector(ct: Volume, device: str = "cpu") -> Projector:
 
 def overlay_projector_steps(ct: Volume, device: str = "cpu") -> Generator[object, None, Projector]:
     """As `overlay_projector`, with pauses."""
-    volume = yield from prepared_attenuation(ct)
-    for plane in volume.array:
-        excess = plane * np.float32(1 / WATER_ATTENUATION_PER_MM)
-        excess -= np.float32(_BONE_FROM)
-        excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
-        np.clip(excess, 0, _BONE_GAIN, out=excess)
-        plane *= 1 + excess
-        yield None
-    return (yield from projector_steps(volume, device))
+    attenuation = yield from prepared_attenuation(ct)
+    return (yield from _drawing_edges(attenuation, device))
+
+
+def overlay_projector_of(attenuation: Volume, device: str = "cpu") -> Projector:
+    """As `overlay_projector`, of the attenuation per mm of a CT that was prepared already."""
+    return finished(_drawing_edges(attenuation, device))
+
+
+def _drawing_edges(attenuation: Volume, device: str) -> Generator[object, None, Projector]:
+    shown = yield from attenuation.downsampled_steps((1, 1, 1), _with_bone_brought_out)
+    return (yield from projector_steps(shown, device))
+
+
+def _with_bone_brought_out(attenuation: np.ndarray) -> np.ndarray:
+    excess = attenuation * np.float32(1 / WATER_ATTENUATION_PER_MM)
+    excess -= np.float32(_BONE_FROM)
+    excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
+    np.clip(excess, 0, _BONE_GAIN, out=excess)
+    excess += 1
+    return np.multiply(excess, attenuation, out=excess)
 
 
 def overlay_drr(projector: Projector, view: XrayView, pose: Pose) -> np.ndarray:
@@ -89,10 +101,14 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
     return with_edges(_rgb(grey_image(image)), drr)
 
 
-def grey_image(image: XrayImage) -> np.ndarray:
-    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
+def grey_image(image: XrayImage, part: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it.
+
+    part: rows and columns that are wanted; the window is that of the whole.
+    """
     low, high = grey_window(image)
-    return _windowed(image.line_integrals, low, high, np.where(image.mask, 1.0, _OUTSIDE_MASK))
+    brightness = np.where(image.mask[part], np.float32(1), np.float32(_OUTSIDE_MASK))
+    return _windowed(image.line_integrals[part], low, high, brightness)
 
 
 def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Pose, result: Pose) -> np.ndarray:
@@ -120,7 +136,8 @@ def enlarged(item: OverlayView, bodies: Sequence[tuple[Projector, Pose]]) -> tup
 
     first, size_px = _field_about_shadows(item.view, bodies)
     view = item.view.cropped(first, size_px)
-    grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
+    part = slice(first[1], first[1] + size_px[1]), slice(first[0], first[0] + size_px[0])
+    grey = grey_image(item.image, part)
     return _rgb(np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))), view
 
 
@@ -154,9 +171,11 @@ def with_edges(rgb: np.ndarray, drr: np.ndarray, color: tuple[float, float, floa
         drr = _resampled(drr, shape)
     alpha = edges(drr).astype(np.float32)
     if drr.shape != shape:
-        alpha = np.minimum(1.5 * _resampled(alpha, shape), 1)
-    below = rgb.astype(np.float32)
-    return np.rint(below + alpha[..., None] * (np.array(color, np.float32) - below)).astype(np.uint8)
+        alpha = np.minimum(1.5 * _enlarged(alpha, shape), 1)
+    drawn, crossed = rgb.copy(), alpha > 0
+    below = rgb[crossed].astype(np.float32)
+    drawn[crossed] = np.rint(below + alpha[crossed][:, None] * (np.array(color, np.float32) - below))
+    return drawn
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:
@@ -172,3 +191,10 @@ def _resampled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Linearly interpolated so that the outer borders of both images coincide; float32."""
     factors = np.array(shape) / array.shape
     return ndimage.zoom(array.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
+
+
+def _enlarged(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """As `_resampled`, to a finer resolution."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(array).resize(shape[::-1], Image.Resampling.BILINEAR))

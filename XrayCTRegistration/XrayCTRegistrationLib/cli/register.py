@@ -227,13 +227,14 @@ def register(
     )
     start = given or centered(inputs.ct, inputs.views)
     chosen_bones = None if asked is None else asked.within(inputs.ct)
-    result, found = registered(inputs, start, settings, init, folder, scene is SceneChoice.LIGHT, chosen_bones)
+    found = registered(inputs, start, settings, init, folder, scene is SceneChoice.LIGHT, chosen_bones)
     from .bone_results import TABLE, table_rows
     from .report import files_of, hint_facts, result_facts
 
-    if found is not None:
-        table(TABLE, table_rows(found, inputs.xray_names))
-    facts([*result_facts(result), *hint_facts(inputs, result), files_fact(folder, files_of(found))])
+    if found.bones is not None:
+        table(TABLE, table_rows(found.bones, inputs.xray_names))
+    rows = [*result_facts(found.result), *hint_facts(inputs, found.result)]
+    facts([*rows, files_fact(folder, files_of(found.bones))])
 
 
 def _asked(bones: Path, names: Path | None, wanted: list[str], joint: str | None) -> AskedBones:
