@@ -111,20 +111,30 @@ def grey_image(image: XrayImage, part: tuple[slice, slice] = (slice(None), slice
     return _windowed(image.line_integrals[part], low, high, brightness)
 
 
-def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Pose, result: Pose) -> np.ndarray:
+def overlay_figure(
+    projector: Projector,
+    views: Sequence[OverlayView],
+    start: Pose,
+    result: Pose,
+    drrs: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
     """Every X-ray, with the edges at the start and at the result, and the DRR there, side by side; a row per X-ray.
 
-    projector: of `overlay_projector`. A CT of a small part of the X-ray is shown enlarged, with its surroundings.
-    Returns uint8 (rows, columns, 3).
+    projector: of `overlay_projector`. drrs: of `overlay_drr` at the result, one per X-ray, where they were drawn
+    already. A CT of a small part of the X-ray is shown enlarged, with its surroundings. Returns uint8 (rows, columns,
+    3).
     """
-    rows = [_panels(projector, item, start, result) for item in views]
+    rows = [_panels(projector, item, start, result, drr) for item, drr in zip(views, drrs or [None] * len(views))]
     return laid_out(rows, [item.name for item in views], _TITLES)
 
 
-def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) -> list[np.ndarray]:
-    """The four pictures of a row, uint8 (rows, columns, 3)."""
+def _panels(
+    projector: Projector, item: OverlayView, start: Pose, result: Pose, whole: np.ndarray | None
+) -> list[np.ndarray]:
+    """The four pictures of a row, uint8 (rows, columns, 3). whole: the DRR of the whole X-ray at the result."""
     grey, view = enlarged(item, [(projector, start), (projector, result)])
-    before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
+    before = overlay_drr(projector, view, start)
+    after = whole if whole is not None and view is item.view else overlay_drr(projector, view, result)
     drr = _windowed(after, *np.percentile(after, GREY_PERCENTS))
     return [grey, with_edges(grey, before), with_edges(grey, after), _rgb(drr)]
 
@@ -135,7 +145,7 @@ def enlarged(item: OverlayView, bodies: Sequence[tuple[Projector, Pose]]) -> tup
     from PIL import Image
 
     first, size_px = _field_about_shadows(item.view, bodies)
-    view = item.view.cropped(first, size_px)
+    view = item.view if size_px == item.view.size_px else item.view.cropped(first, size_px)
     part = slice(first[1], first[1] + size_px[1]), slice(first[0], first[0] + size_px[0])
     grey = grey_image(item.image, part)
     return _rgb(np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))), view

@@ -23,7 +23,6 @@ from .register import register
 from .simulate import simulate
 from .train import adapt, train
 
-
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000  # Python's own 700 suit programs that load less
 
 

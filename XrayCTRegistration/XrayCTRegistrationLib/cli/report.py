@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..bones.overlay import bones_rgb
+from ..figure_layout import write_picture
 from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
@@ -61,11 +60,12 @@ def write_result(
         write_pose(hidden / "pose.tfm", result.pose)
         projector = overlay_projector_of(registered.attenuation)
         shown = [OverlayView(name, image, view) for name, image, view in zip(names, registered.images, inputs.views)]
-        Image.fromarray(overlay_figure(projector, shown, result.start, result.pose)).save(hidden / "overlay.png")
+        drrs = [overlay_drr(projector, view, result.pose) for view in inputs.views]
+        write_picture(hidden / "overlay.png", overlay_figure(projector, shown, result.start, result.pose, drrs))
         report = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
         report |= about_result(result)
         if bones is None:
-            overlays = [overlay_rgb(item.image, overlay_drr(projector, item.view, result.pose)) for item in shown]
+            overlays = [overlay_rgb(image, drr) for image, drr in zip(registered.images, drrs)]
         else:
             drawn = write_bones(hidden, bones, shown)
             overlays = [bones_rgb(item.image, item.view, drawn) for item in shown]
