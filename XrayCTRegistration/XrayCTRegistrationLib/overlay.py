@@ -116,7 +116,7 @@ def overlay_figure(
     views: Sequence[OverlayView],
     start: Pose,
     result: Pose,
-    drrs: Sequence[np.ndarray] | None = None,
+    drrs: Sequence[np.ndarray | None] | None = None,
 ) -> np.ndarray:
     """Every X-ray, with the edges at the start and at the result, and the DRR there, side by side; a row per X-ray.
 
@@ -124,7 +124,8 @@ def overlay_figure(
     already. A CT of a small part of the X-ray is shown enlarged, with its surroundings. Returns uint8 (rows, columns,
     3).
     """
-    rows = [_panels(projector, item, start, result, drr) for item, drr in zip(views, drrs or [None] * len(views))]
+    there = drrs if drrs is not None else [None] * len(views)
+    rows = [_panels(projector, item, start, result, drr) for item, drr in zip(views, there)]
     return laid_out(rows, [item.name for item in views], _TITLES)
 
 
@@ -207,4 +208,5 @@ def _enlarged(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """As `_resampled`, to a finer resolution."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(array).resize(shape[::-1], Image.Resampling.BILINEAR))
+    rows, columns = shape
+    return np.asarray(Image.fromarray(array).resize((columns, rows), Image.Resampling.BILINEAR))
