@@ -122,3 +122,21 @@ main()
     frozen, left = (int(count) for count in sorted(counts, key=int, reverse=True))
     assert "xrayct" in said
     assert left < frozen / 100
+
+
+@pytest.mark.parametrize(("seconds", "loaded"), [("0", False), ("2", True)], ids=["quick", "slow"])
+def test_what_computes_is_loaded_while_something_else_takes_long_and_not_otherwise(seconds, loaded):
+    script = """
+import sys, time
+from XrayCTRegistrationLib.cli.loading import loading_meanwhile
+try:
+    with loading_meanwhile():
+        time.sleep(float(sys.argv[1]))
+        raise ValueError("as it was")
+except ValueError as error:
+    print(error)
+print(*sys.modules)
+"""
+    said, modules = modules_after(script, seconds)
+    assert said.splitlines()[0] == "as it was"
+    assert ("XrayCTRegistrationLib.registration" in modules) is loaded
