@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, table, waiting
+from .loading import load
 from .options import (
     CT_HELP,
     METHOD_HELP,
@@ -212,7 +213,8 @@ def register(
             f"{Path(inputs.ct_name).name}: --scene light needs a CT in one NIfTI or NRRD file that holds Hounsfield "
             "units as they are, which this is not. Leave the option out."
         )
-    with waiting("Starting"):  # torch takes a second to load: what is wrong with a file has been said before
+    with waiting("Starting"):  # which takes two seconds: what is wrong with a file has been said before
+        load()
         from ..registration import Settings, centered
         from ..search.global_search import NEAR, SearchRange
 
