@@ -16,6 +16,8 @@ from .field import irradiated_field
 from .foreign import foreign_objects
 from .state import finished
 
+_LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
+
 log = logging.getLogger(__name__)
 
 
@@ -137,8 +139,10 @@ def xray_image_steps(
         if mask.shape != pixels.shape:
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")
         usable &= mask > 0
-    if usable.mean() < 0.01:
-        raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
+    if usable.mean() < _LEAST_USABLE:
+        raise InputError(
+            f"{where}: less than {100 * _LEAST_USABLE:g} % of the X-ray is left inside the mask. Widen or drop it."
+        )
     integrals = line_integrals_of(radiograph, polarity)
     yield
     return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
