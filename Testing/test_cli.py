@@ -21,6 +21,7 @@ from XrayCTRegistrationLib.geometry import Pose
 from XrayCTRegistrationLib.io.folders import published
 from XrayCTRegistrationLib.io.poses import read_pose
 from XrayCTRegistrationLib.io.volumes import read_ct, write_ct
+from XrayCTRegistrationLib.state import RegistrationState
 from XrayCTRegistrationLib.volume import Volume
 
 
@@ -96,24 +97,32 @@ def test_several_views_are_registered_together_with_masks_in_their_order(inputs)
     assert masks == [None, "mask.png"]
 
 
-def _interrupting(steps_before: int):
-    """registration_steps as if Ctrl-C were pressed after some steps."""
-    original = registration.registration_steps
-    shown = []
+def _interrupt_after(steps_before: int, monkeypatch) -> list[RegistrationState]:
+    """Let Ctrl-C be pressed after some steps of a registration; returns the states, as they are shown."""
+    shown: list[RegistrationState] = []
 
-    def steps(*arguments):
-        for number, state in enumerate(original(*arguments)):
-            if number == steps_before:
-                raise KeyboardInterrupt
-            shown.append(state)
-            yield state
+    def interrupted(stage):
+        def steps(*arguments):
+            states = stage(*arguments)
+            while True:
+                try:
+                    state = next(states)
+                except StopIteration as end:
+                    return end.value
+                if len(shown) == steps_before:
+                    raise KeyboardInterrupt
+                shown.append(state)
+                yield state
 
-    return steps, shown
+        return steps
+
+    for name in ("prepared_steps", "registered_problem_steps"):
+        monkeypatch.setattr(registration, name, interrupted(getattr(registration, name)))
+    return shown
 
 
 def test_an_interruption_keeps_the_best_pose_and_says_so(inputs, monkeypatch):
-    steps, shown = _interrupting(12)
-    monkeypatch.setattr(registration, "registration_steps", steps)
+    shown = _interrupt_after(12, monkeypatch)
     result = run(*REGISTER, "--init", "start.tfm")
     assert result.exit_code == 130
     assert "Interrupted" in result.output
@@ -126,7 +135,7 @@ def test_an_interruption_keeps_the_best_pose_and_says_so(inputs, monkeypatch):
 
 
 def test_an_interruption_before_the_first_pose_writes_nothing(inputs, monkeypatch):
-    monkeypatch.setattr(registration, "registration_steps", _interrupting(0)[0])
+    _interrupt_after(0, monkeypatch)
     result = run(*REGISTER)
     assert result.exit_code == 130
     assert "Nothing was written" in result.output
@@ -137,7 +146,7 @@ def test_an_interrupted_run_leaves_no_picture_of_an_earlier_result_beside_its_po
     Path("out").mkdir()
     for name in RESULTS:
         Path("out", name).write_text("of an earlier run")
-    monkeypatch.setattr(registration, "registration_steps", _interrupting(2)[0])
+    _interrupt_after(2, monkeypatch)
     assert run(*REGISTER, "--init", "start.tfm").exit_code == 130
     assert sorted(path.name for path in Path("out").iterdir()) == ["pose.tfm", "report.json"]
 
