@@ -292,17 +292,35 @@ def test_an_error_restores_torchs_threads(ct, view, radiograph) -> None:
 # --- polarity, masks, confidence
 
 
-@pytest.mark.parametrize("kind", ["counts", "logarithm, bright bone", "logarithm, dark bone"])
+@pytest.mark.parametrize(
+    "kind", ["counts", "counts black for white", "logarithm, bright bone", "logarithm, dark bone", "untold, dark bone"]
+)
 def test_the_ct_tells_the_polarity_of_an_image_whose_file_does_not(ct, view, true, radiograph, kind) -> None:
     logarithm = -np.log(np.maximum(radiograph.pixels, 0.5) / PHOTONS)
     unknown, expected = {
         "counts": (Radiograph(radiograph.pixels), Polarity.DARK),
+        "counts black for white": (Radiograph(radiograph.pixels.max() - radiograph.pixels), Polarity.BRIGHT),
+        "untold, dark bone": (Radiograph(5 - logarithm), Polarity.DARK),
         "logarithm, bright bone": (Radiograph(logarithm), Polarity.BRIGHT),
         "logarithm, dark bone": (Radiograph(5 - logarithm, logarithmic=True), Polarity.DARK),
     }[kind]
     result = register(ct, [unknown], [view], centered(ct, [view]), GRADIENT)
     assert result.polarities == (expected,)
     assert error(ct, result.pose, true, view).mtre_mm < 2.0
+
+
+@pytest.mark.parametrize("kind", ["counts black for white", "untold, dark bone"])
+def test_what_nobody_told_of_the_logarithm_costs_nothing(ct, view, radiograph, kind) -> None:
+    pixels, brightest = radiograph.pixels, radiograph.pixels.max()
+    logarithm = np.log(brightest) - np.log(np.maximum(pixels, 0.5))
+    unknown, told = {
+        "counts black for white": (brightest - pixels, Radiograph(brightest - pixels, logarithmic=False)),
+        "untold, dark bone": (5 - logarithm, Radiograph(5 - logarithm, logarithmic=True)),
+    }[kind]
+    start = centered(ct, [view])
+    results = [register(ct, [one], [view], start, GRADIENT) for one in (Radiograph(unknown), told)]
+    assert results[0].polarities == results[1].polarities
+    assert results[0].similarity > results[1].similarity - 0.01
 
 
 def plated(radiograph: Radiograph) -> tuple[Radiograph, np.ndarray]:

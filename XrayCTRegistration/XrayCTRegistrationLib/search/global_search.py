@@ -201,12 +201,11 @@ def _round(
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
             if found and _found(pool + found).convincing:
                 return found
-    ranked = yield from _by_both(ground, ranked, state)
-    closer = _about(problem, ranked[:_SEEDS], span, seed + number - 1)
-    for again in ground.matcher.matched(closer):  # noqa: B007
+    first = yield from _by_both(ground, ranked, state)
+    for again in ground.matcher.matched(_about(problem, first[:_SEEDS], span, seed + number - 1)):  # noqa: B007
         yield state
-    closer = yield from _by_both(ground, again, state)
-    poses = _distinct(problem, _in_turn(ranked, closer))[:_REFINED_A_ROUND]
+    second = yield from _by_both(ground, again, state)
+    poses = _distinct(problem, _in_turn(first, second))[:_REFINED_A_ROUND]
     return found + (yield from _refined(ground, span, poses, number, state))
 
 
