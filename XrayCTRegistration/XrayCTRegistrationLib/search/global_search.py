@@ -26,11 +26,11 @@ _RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked b
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
 # Similarity at this resolution that ends the search at once: no wrong pose was seen above 0.72 over 36 X-rays of three
-# CTs with and without things in the way (seed 0). And similarities above which a pose ends it that so many rounds came
-# to, and that is so far ahead of all others.
-_CONVINCING, _AHEAD = 0.82, 0.05
-_FOUND_AGAIN = ((0.6, 2), (0.2, 3))
-_ALIKE = 0.2  # after the first scale; below, the start is not refined further
+# CTs with and without things in the way (seed 0). And least similarity, lead over all others, and number of rounds that
+# come to a pose, which together end it: two rounds where it is more alike, or where the start was given.
+_CONVINCING = 0.82
+_ALIKE, _AHEAD, _ROUNDS_AGREE = 0.2, 0.05, 3
+_MORE_ALIKE = 0.6
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
@@ -54,6 +54,11 @@ class SearchRange:
     def depths_mm(self) -> list[float]:
         """Depths, about the start's, that are tried: two deviations each way, no farther apart than can be told."""
         return list(np.linspace(-2, 2, 2 * max(1, round(2 * self.depth_mm / _DEPTH_STEP_MM)) + 1) * self.depth_mm)
+
+    @property
+    def near(self) -> bool:
+        """Whether it is no wider than about a start that somebody gave."""
+        return self.rotation_deg <= NEAR.rotation_deg
 
     def holds(self, motion_deg: float, motion_mm: float) -> bool:
         """Whether a pose this far from the start can be the truth: nothing beyond four deviations is, but 10 degrees
@@ -95,7 +100,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
     pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
     for number in range(_MOST_ROUNDS + 1):
         for ground in grounds:
-            found = _found(pool)
+            found = _found(pool, span)
             if found.convincing:
                 return (yield from _ended(pool, grounds, span))
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
@@ -107,14 +112,14 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
     """What is found, after the CT was slid along the body, where it is not alike beyond doubt, and turned about
     itself; and after a closer look at the best, where none is convincing."""
     for _ in range(_MOST_SLIDES):
-        best = _found(pool).best
+        best = _found(pool, span).best
         if best.similarity > _CONVINCING:
             break
         pool = pool + (yield from _slid(best, grounds, span))
-        if _found(pool).best is best:
+        if _found(pool, span).best is best:
             break
-    pool = pool + _turned_about_itself(_found(pool).best, grounds)
-    return _found(pool if _found(pool).convincing else (yield from _seen_closer(pool, span)))
+    pool = pool + _turned_about_itself(_found(pool, span).best, grounds)
+    return _found(pool if _found(pool, span).convincing else (yield from _seen_closer(pool, span)), span)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +140,14 @@ def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, 
     return _Ground(problem, matcher, refining)
 
 
-def _found(pool: list[Candidate]) -> Found:
+def _found(pool: list[Candidate], span: SearchRange) -> Found:
     best = max(pool, key=lambda one: one.similarity)
     others = [one for one in pool if one.problem is not best.problem or _apart_mm(one, best) > _OTHER_POSE_MM]
     runner_up = max([0.0, *(one.similarity for one in others)])
     rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
-    found_again = any(best.similarity > alike and len(rounds) >= count for alike, count in _FOUND_AGAIN)
-    ahead = best.similarity > runner_up + _AHEAD
-    return Found(best, runner_up, best.similarity > _CONVINCING or (found_again and ahead))
+    enough = 2 if best.similarity > _MORE_ALIKE or span.near else _ROUNDS_AGREE
+    found_again = len(rounds) >= enough and best.similarity > max(_ALIKE, runner_up + _AHEAD)
+    return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
 
 
 def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
@@ -203,7 +208,7 @@ def _round(
         if ranked[0].correlation > best:
             best = ranked[0].correlation
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
-            if found and _found(pool + found).convincing:
+            if found and _found(pool + found, span).convincing:
                 return found
     first = yield from _by_both(ground, ranked, state)
     for again in ground.matcher.matched(_about(problem, first[:_SEEDS], span, seed + number - 1)):  # noqa: B007
