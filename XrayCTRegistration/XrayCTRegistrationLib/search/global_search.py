@@ -109,11 +109,11 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
 
 
 def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> Steps[Found]:
-    """What is found, after the CT was slid along the body, where it is not alike beyond doubt, and turned about
+    """What is found, after the CT of a body was slid along it, where it is not alike beyond doubt, and turned about
     itself; and after a closer look at the best, where none is convincing."""
     for _ in range(_MOST_SLIDES):
         best = _found(pool, span).best
-        if best.similarity > _CONVINCING:
+        if best.similarity > _CONVINCING or best.problem.extent.bone_alone:
             break
         pool = pool + (yield from _slid(best, grounds, span))
         if _found(pool, span).best is best:
