@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,29 +14,53 @@ from ..evaluation.protocol import ROTATION_DEG, TRANSLATION_MM
 from ..geometry import XrayView, common_isocenter
 from ..losses import cosines, decomposition_loss, embedding_losses, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
-from ..networks.interface import Compared, SimilarityNetwork, carried, slope_at
+from ..networks.interface import Compared, SimilarityNetwork, carried, paired, slope_at
+from ..networks.pose_guess import PoseGuess, motions_in_view
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..projector import VolumeTensor
 from .samples import Batch
 
 
-def batch_losses(
-    network: SimilarityNetwork, moving: VolumeTensor, batch: Batch
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The losses of a batch, gradient approximation first, those of the architecture last, and the cosines (B, 2) of
-    rotation and translation.
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Of a batch.
 
-    moving: the `moving_volume`.
+    similarity: what the similarity makes small, gradient approximation first, those of the architecture last; empty
+    where it does not learn. guess: of `PoseGuess`, None where there is none or it does not learn. cosines: (B, 2)
+    between the network's way and the true one, of rotation and translation; of the guess where the similarity does
+    not learn. decomposition: that loss, NaN for networks without branches.
     """
+
+    similarity: list[torch.Tensor]
+    guess: torch.Tensor | None
+    cosines: torch.Tensor
+    decomposition: float = math.nan
+
+
+def batch_losses(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> Losses:
+    """What the similarity and the guess of a network make of a batch. moving: the `moving_volume`."""
     compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
     true, posed = (pose_coordinates(poses, batch.isocenters, batch.fixed.views) for poses in (batch.true, batch.poses))
     together, in_pairs = embedding_losses(*compared.embeddings, true, posed)
     losses = [gradient_approximation_loss(ways, geodesic), together, in_pairs]
+    decomposition = math.nan
     if isinstance(network, DualBranch):
         losses.append(decomposition_loss(*compared.pairs))
+        decomposition = float(losses[-1].detach())
     if isinstance(network, Sopi):
-        losses.append(_guess_loss(network, moving, batch))
-    return losses, cosines(ways.detach(), geodesic)
+        losses.append(_sopis_guess_loss(network, moving, batch))
+    return Losses(losses, None, cosines(ways.detach(), geodesic), decomposition)
+
+
+def guess_losses(guess: PoseGuess, attenuation: VolumeTensor, batch: Batch) -> Losses:
+    """How unlikely a guess holds the motions from a batch's poses to the true ones; attenuation: plain, one channel."""
+    with torch.no_grad():
+        pairs = paired(attenuation, batch.fixed, batch.poses, batch.extent)
+        geodesic = -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+        missing = motions_in_view(geodesic, batch.fixed.views)
+    guesses = guess(pairs.fixed.float(), pairs.moving.float(), pairs.weights.float())
+    loss = guesses.negative_log_likelihood(missing).mean()
+    return Losses([], loss, cosines(guesses.likeliest.detach(), missing))
 
 
 def pose_directions(
@@ -65,7 +90,7 @@ def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Seque
     return torch.cat([turns, shift[:, 0] / shift.new_tensor(TRANSLATION_MM)], dim=1).float()
 
 
-def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
+def _sopis_guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
     """How far SOPI's first guess is from the true motion."""
     guess = network.initial_motion(centred_cube(moving).expand(len(batch.true), -1, -1, -1, -1), batch.fixed.images)
     return functional.mse_loss(guess, motion_shares(batch.true, batch.isocenters, batch.fixed.views).to(guess))
