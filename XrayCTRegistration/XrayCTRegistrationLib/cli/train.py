@@ -31,17 +31,6 @@ class Network(str, Enum):
     SOPI = "sopi"
 
 
-class Part(str, Enum):
-    """What of a network learns; only the dual-branch network has a guess of its own."""
-
-    ALL = "all"
-    SIMILARITY = "similarity"
-    GUESS = "guess"
-
-
-PartOption = Annotated[
-    Part, typer.Option(help="What of the dual-branch network learns; the rest stays.", rich_help_panel=_RECIPE)
-]
 MinutesOption = Annotated[
     float | None,
     typer.Option(
@@ -102,7 +91,12 @@ def train(
             rich_help_panel=_RECIPE,
         ),
     ] = 0.98,
-    part: PartOption = Part.ALL,
+    guess_only: Annotated[
+        bool,
+        typer.Option(
+            "--guess-only", help="Only the dual-branch network's guess learns; the rest stays.", rich_help_panel=_RECIPE
+        ),
+    ] = False,
     max_minutes: MinutesOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
@@ -131,8 +125,8 @@ def train(
     differing = AS_SCANNED if same_body else ROBUST_BODIES
     recipe = Recipe(
         Source(cts, synthetic, bone_only=bone_only, varied=not as_they_are, differing=differing), network.value,
-        batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from, similarity=part is not Part.GUESS,
-        guess=part is not Part.SIMILARITY, seed=seed, realism=realism,
+        batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from, similarity=not guess_only,
+        seed=seed, realism=realism,
     )  # fmt: skip
     _run(recipe, folder, max_minutes, weights, device)
 

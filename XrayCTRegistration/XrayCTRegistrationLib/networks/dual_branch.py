@@ -17,8 +17,8 @@ _HEAD_GRID, _HEAD_HIDDEN, _HEAD_OUTPUT = 4, 128, 32
 
 class DualBranch(SimilarityNetwork):
     """Correlation-driven dual-branch network: residual 3D CNN, one shallow encoder for both images, a global and a
-    local branch, squared differences, gated heads. 0.6 million parameters; the authors' heads alone have 350. Beside it, and
-    with features of its own, stands the guess that a descent begins with, 2.2 million."""
+    local branch, squared differences, gated heads. 0.6 million parameters; the authors' heads alone have 350. On the same
+    features stands a guess of the pose, 1.7 million, that a descent begins with."""
 
     name = "dual-branch"
     version = 2
@@ -31,7 +31,7 @@ class DualBranch(SimilarityNetwork):
         self.local_branch = InvertibleBlock(FEATURES[-1])
         self.global_head = SimilarityHead(FEATURES[-1])
         self.local_head = SimilarityHead(FEATURES[-1])
-        self.guess = PoseGuess()
+        self.guess = PoseGuess(2 * FEATURES[-1])
 
     def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
         return self.residual(attenuation[None])[0]

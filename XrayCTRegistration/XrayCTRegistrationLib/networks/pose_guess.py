@@ -13,8 +13,7 @@ from torch.nn import functional
 from ..geometry import XrayView
 
 HYPOTHESES = 4  # that a guess holds
-_PIXELS, _CELLS, _REACH = 64, 16, 8  # of an image, of its features, and how many cells apart two are compared
-_ENCODED, _WIDTHS = 32, (80, 128, 192)  # channels of the encoder, and of the decoder at 16, 8 and 4 cells
+_GRID, _HIDDEN = 4, 384  # of the features, and between the layers
 _UNITS = (math.radians(20.0),) * 3 + (30.0, 30.0, 60.0)  # of a guess: deviations of the seed's protocol
 _LEAST_LOG_DEVIATION, _MOST_LOG_DEVIATION = -4.0, 1.5  # in these units
 
@@ -44,68 +43,28 @@ class Guesses:
 
 
 class PoseGuess(nn.Module):
-    """`Guesses` of pairs of X-ray and DRR: one encoder for both, correlations of its features between all cells up to
-    8 apart, as networks for optical flow compare (Dosovitskiy et al. 2015), and a decoder of these.
+    """`Guesses` of features of pairs of X-ray and DRR: a head on the encoder that the similarity has.
 
-    Features are compared, not images: what a body looks like matters less than where its parts went.
+    pairs: as in `Compared`, features (B, channels, rows, columns) each, averaged to 4 x 4 first, whatever the size of
+    the image. Does not change what the features learn: the similarity's training is its own.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Conv2d(2, 24, 5, stride=2, padding=2), nn.GroupNorm(4, 24), nn.SiLU(),
-            nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.GroupNorm(4, 48), nn.SiLU(), ResidualBlock(48),
-            nn.Conv2d(48, _ENCODED, 1),
-        )  # fmt: skip
-        first, middle, last = _WIDTHS
-        self.displaced = nn.Conv2d((2 * _REACH + 1) ** 2, first, 1)
-        self.decoder = nn.Sequential(
-            nn.Conv2d(first + 2 * _ENCODED + 1, first, 1), nn.GroupNorm(4, first), nn.SiLU(), ResidualBlock(first),
-            nn.Conv2d(first, middle, 3, stride=2, padding=1), nn.GroupNorm(4, middle), nn.SiLU(), ResidualBlock(middle),
-            nn.Conv2d(middle, last, 3, stride=2, padding=1), nn.GroupNorm(4, last), nn.SiLU(), ResidualBlock(last),
-            nn.Flatten(), nn.Linear(last * (_CELLS // 4) ** 2, 256), nn.SiLU(),
-            nn.Linear(256, HYPOTHESES * 13),
-        )  # fmt: skip
-        self.register_buffer("places", _places(), persistent=False)
-
-    def forward(self, fixed: torch.Tensor, moving: torch.Tensor, weights: torch.Tensor) -> Guesses:
-        """Of standardised X-rays and DRRs of the plain attenuation under weights, all (B, 1, rows, columns)."""
-        fixed, moving, weights = (
-            functional.interpolate(part, (_PIXELS, _PIXELS), mode="area") for part in (fixed, moving, weights)
-        )
-        both = torch.cat([torch.cat([part, weights], dim=1) for part in (fixed, moving)])
-        features = self.encoder(both)
-        correlations = self._correlations(*functional.normalize(features, dim=1).chunk(2))
-        displaced = functional.silu(self.displaced(correlations))
-        believed = functional.adaptive_avg_pool2d(weights, _CELLS)
-        decoded = self.decoder(torch.cat([displaced, *features.chunk(2), believed], dim=1)).unflatten(1, (-1, 13))
-        log_deviations = _MOST_LOG_DEVIATION - functional.softplus(_MOST_LOG_DEVIATION - decoded[..., 7:])
-        return Guesses(
-            torch.log_softmax(decoded[..., 0], dim=1),
-            decoded[..., 1:7],
-            log_deviations.clamp_min(_LEAST_LOG_DEVIATION),
-        )
-
-    def _correlations(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-        """(B, 289, 16, 16) cosines between the X-ray's features at a cell and the DRR's at those up to 8 cells off."""
-        cosines = fixed.flatten(2).mT @ moving.flatten(2)  # (B, 256, 256)
-        cosines = functional.pad(cosines, (0, 1))  # what lies beyond the image is like nothing
-        found = cosines.gather(2, self.places.expand(len(cosines), -1, -1))
-        return found.mT.unflatten(2, (_CELLS, _CELLS))
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016)."""
-
     def __init__(self, channels: int) -> None:
+        """channels: of the features of all branches together."""
         super().__init__()
+        inputs = 2 * channels * _GRID**2
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(4, channels), nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(4, channels),
+            nn.LayerNorm(inputs), nn.Linear(inputs, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.SiLU(),
+            nn.Linear(_HIDDEN, HYPOTHESES * 13),
         )  # fmt: skip
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return functional.silu(features + self.layers(features))
+    def forward(self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Guesses:
+        parts = [part for fixed, moving in pairs for part in (fixed - moving, moving)]
+        grids = [functional.adaptive_avg_pool2d(part.detach(), _GRID).flatten(1) for part in parts]
+        found = self.layers(torch.cat(grids, dim=1)).unflatten(1, (HYPOTHESES, 13))
+        log_deviations = _MOST_LOG_DEVIATION - functional.softplus(_MOST_LOG_DEVIATION - found[..., 7:])
+        shares = torch.log_softmax(found[..., 0], dim=1)
+        return Guesses(shares, found[..., 1:7], log_deviations.clamp_min(_LEAST_LOG_DEVIATION))
 
 
 def motions_in_view(twists: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
@@ -120,12 +79,3 @@ def twists_in_world(motions: torch.Tensor, views: Sequence[XrayView]) -> torch.T
     axes = torch.stack([torch.from_numpy(view.axes) for view in views]).to(motions.device)
     parts = (motions.double() * motions.new_tensor(_UNITS).double()).unflatten(-1, (2, 3))
     return (parts @ axes.mT[:, None]).flatten(-2)
-
-
-def _places() -> torch.Tensor:
-    """(1, 256, 289) the number of the cell that lies off each cell by each of the displacements; 256 beyond."""
-    cells, steps = torch.arange(_CELLS), torch.arange(-_REACH, _REACH + 1)
-    rows = cells[:, None, None, None] + steps[None, None, :, None]
-    columns = cells[None, :, None, None] + steps[None, None, None, :]
-    inside = (rows >= 0) & (rows < _CELLS) & (columns >= 0) & (columns < _CELLS)
-    return torch.where(inside, rows * _CELLS + columns, _CELLS**2).flatten(2).flatten(0, 1)[None]

@@ -1,81 +1,65 @@
-"""Descent on a learned similarity, the seed's inference: theta <- theta - alpha dL/dtheta."""
+"""Descent on a learned similarity, the seed's inference: theta <- theta - alpha dL/dtheta, from several hypotheses."""
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates
 
-from ..errors import InputError
-from ..geometry import Pose, XrayView, common_isocenter
+from ..geometry import Pose
 from ..levels import Problem
-from ..networks.interface import (
-    VOXEL_MM,
-    WINDOW_MM,
-    WINDOW_PX,
-    FixedXrays,
-    SimilarityNetwork,
-    carried,
-    descent_directions,
-    fixed_xrays,
-    moving_volume,
-    slope_at,
-)
-from ..networks.sopi import Sopi, guessed_pose
-from ..projector import VolumeTensor, device_for
-from ..state import RegistrationState, Steps
-from ..weights import Extent
-from ..xray import XrayImage
+from ..networks.interface import SimilarityNetwork, carried, descent_directions, slope_at
+from ..state import RegistrationState, Steps, shown
+from .global_search import SearchRange
+from .hypotheses import hypotheses, judged, judging_level
+from .learned_scene import Look, Scene
 
-_LEAST_BELIEVED = 0.1  # share of the window
 _ITERATIONS = 100
 # Turn (radians), shift across the ray, and shift along it (mm): the first step and the one that ends a descent.
 _FIRST_STEPS, _LAST_STEPS = np.array([0.07, 8.0, 8.0]), np.array([0.002, 0.2, 1.0])
 _LONGER, _SHORTER = 1.1, 0.6  # than the step before: one that goes on, and one that turns back
+_DESCENTS = 2  # from the most alike hypotheses
+_GUESSING = 0.3  # of the stage's progress
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """What a network compares: the X-rays, the CT's plain attenuation, what of it is projected, and where it ends."""
-
-    fixed: FixedXrays
-    attenuation: VolumeTensor
-    moving: VolumeTensor
-    extent: Extent
+Found = TypeVar("Found")
 
 
-def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -> Steps[Pose]:
+def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange) -> Steps[Pose]:
+    """The most alike of the start, the poses that a network guesses, and the ends of descents from the best of these.
+
+    How alike a pose is says the registration's similarity, not the network's value, which was trained for the
+    directions of its gradient alone. Where the GPU's memory does not suffice, it goes on with the CPU.
+    Raises InputError when the X-rays show too little of what the views see at their isocentre.
+    """
+    state = RegistrationState("learned", 0.0, problem.start, -1.0)
+    yield state
+    look = Look(problem, network)
+    level = yield from shown(judging_level(problem), state)
+    found = yield from _scaled(hypotheses(look, level, span, _DESCENTS), 0.0, _GUESSING)
+    ends = []
+    for number, hypothesis in enumerate(found):
+        first, last = (_GUESSING + (1 - _GUESSING) * k / len(found) for k in (number, number + 1))
+        ends.append((yield from _scaled(learned_descent(look, hypothesis.pose), first, last)))
+    return max([*found, *judged(level, ends)], key=lambda one: one.similarity).pose
+
+
+def learned_descent(look: Look, start: Pose) -> Steps[Pose]:
     """The pose of the lowest value that a descent on the network's value meets.
 
     A network is trained for the directions of its gradient, whose lengths mean nothing: the turn, the shift across the
     first view's ray and the shift along it each take steps of a length of their own, which grows while they go on and
-    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short. A network
-    that guesses poses (SOPI) begins with its guess. Where the GPU's memory does not suffice, it goes on with the CPU
-    from the same pose.
-    Raises InputError when the X-rays show too little of what the views see at their isocentre.
+    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short.
     """
-    yield RegistrationState("learned", 0.0, start, -1.0)
-    scene = _scene(problem, network, device_for(problem.device))
-    pose = (
-        guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter) if isinstance(network, Sopi) else start
-    )
+    problem, pose = look.problem, start
     best, lowest = start, math.inf
     steps, before = _FIRST_STEPS, None
     ray = problem.views[0].axes[:, 2]
     for iteration in range(_ITERATIONS):
         yield RegistrationState("learned", iteration / _ITERATIONS, best, -1.0)
-        try:
-            value, way = _value_and_way(network, scene, pose, problem.isocenter)
-        except torch.OutOfMemoryError:
-            log.warning("The GPU's memory does not suffice for the learned similarity: it goes on with the CPU.")
-            scene = _scene(problem, network, torch.device("cpu"))
-            value, way = _value_and_way(network, scene, pose, problem.isocenter)
+        value, way = look.attempt(lambda scene, pose=pose: _value_and_way(look.network, scene, pose, problem.isocenter))
         if value < lowest:
             best, lowest = pose, value
         along = (way[3:] @ ray) * ray
@@ -90,25 +74,18 @@ def learned_descent(problem: Problem, network: SimilarityNetwork, start: Pose) -
     return best
 
 
-def _scene(problem: Problem, network: SimilarityNetwork, device: torch.device) -> _Scene:
-    network.to(device)
-    views = [learned_view(view) for view in problem.views]
-    seen = [_resampled(*item) for item in zip(problem.images, problem.views, views)]
-    images, weights = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*seen))
-    if weights.mean() < _LEAST_BELIEVED:
-        raise InputError(
-            "The X-rays show next to nothing about their isocentre, where the learned similarity looks. Check the "
-            "geometry's isocentre, or choose a method without it."
-        )
-    factors = problem.attenuation.factors_to(VOXEL_MM)
-    attenuation = VolumeTensor.of(problem.attenuation.downsampled(factors), device)
-    with torch.no_grad():
-        fixed = fixed_xrays(views, images, weights)
-        return _Scene(fixed, attenuation, moving_volume(network, attenuation), problem.extent)
+def _scaled(steps: Steps[Found], first: float, last: float) -> Steps[Found]:
+    """Steps whose progress is a part of the stage's."""
+    while True:
+        try:
+            one = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield replace(one, progress=first + (last - first) * one.progress)
 
 
 def _value_and_way(
-    network: SimilarityNetwork, scene: _Scene, pose: Pose, isocenter: np.ndarray
+    network: SimilarityNetwork, scene: Scene, pose: Pose, isocenter: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The mean value over the views, and the way down (6,), a twist about the CT's isocentre."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
@@ -121,36 +98,3 @@ def _value_and_way(
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / max(float(np.linalg.norm(vector)), 1e-30)
-
-
-def learned_view(view: XrayView) -> XrayView:
-    """The part of a view, about where it sees its isocentre, that networks are trained on; it may reach beyond it."""
-    isocenter = common_isocenter([view])
-    middle, _ = view.project_points(isocenter)
-    step_px = WINDOW_MM / WINDOW_PX / view.millimetres_per_pixel_at(isocenter)
-    to_view = np.diag([*step_px, 1.0, 1.0])
-    to_view[:2, 3] = middle - step_px * (WINDOW_PX - 1) / 2
-    return XrayView(view.source, view.pixel_to_world @ to_view, (WINDOW_PX, WINDOW_PX), view.isocenter)
-
-
-def _resampled(image: XrayImage, view: XrayView, window: XrayView) -> tuple[np.ndarray, np.ndarray]:
-    """Line integrals and weights (rows, columns), float32, of a window of a view: means over the window's pixels."""
-    first, second = (
-        np.linalg.lstsq(view.pixel_to_world[:3, [0, 1]], edge, rcond=None)[0]
-        for edge in (
-            window.pixel_to_world[:3, 3] - view.pixel_to_world[:3, 3],
-            window.pixel_to_world[:3, 0] + window.pixel_to_world[:3, 1],
-        )
-    )
-    samples = [max(1, math.ceil(step - 1e-6)) for step in second]
-    columns, rows = (
-        start + step * (np.arange(WINDOW_PX * n) + 0.5 - n / 2) / n for start, step, n in zip(first, second, samples)
-    )
-    at = np.meshgrid(rows, columns, indexing="ij")
-    mask = image.mask.astype(np.float32)
-    shape = (WINDOW_PX, samples[1], WINDOW_PX, samples[0])
-    share, total = (
-        map_coordinates(values, at, order=1, mode="constant", cval=0.0).reshape(shape).mean(axis=(1, 3))
-        for values in (mask, image.line_integrals.astype(np.float32) * mask)
-    )
-    return total / np.maximum(share, 1e-6), share

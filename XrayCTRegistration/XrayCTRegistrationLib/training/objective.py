@@ -15,7 +15,7 @@ from ..geometry import XrayView, common_isocenter
 from ..losses import cosines, decomposition_loss, embedding_losses, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
 from ..networks.interface import Compared, SimilarityNetwork, carried, paired, slope_at
-from ..networks.pose_guess import PoseGuess, motions_in_view
+from ..networks.pose_guess import Guesses, motions_in_view
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..projector import VolumeTensor
 from .samples import Batch
@@ -37,30 +37,31 @@ class Losses:
     decomposition: float = math.nan
 
 
-def batch_losses(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> Losses:
-    """What the similarity and the guess of a network make of a batch. moving: the `moving_volume`."""
+def similarity_losses(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> Losses:
+    """What the similarity, and the guess if there is one, make of a batch. moving: the `moving_volume`."""
     compared, ways, geodesic = pose_directions(network, moving, batch, create_graph=True)
     true, posed = (pose_coordinates(poses, batch.isocenters, batch.fixed.views) for poses in (batch.true, batch.poses))
     together, in_pairs = embedding_losses(*compared.embeddings, true, posed)
     losses = [gradient_approximation_loss(ways, geodesic), together, in_pairs]
-    decomposition = math.nan
+    decomposition, guess = math.nan, None
     if isinstance(network, DualBranch):
+        guess = _guess_loss(network.guess(compared.pairs), batch, geodesic)
         losses.append(decomposition_loss(*compared.pairs))
         decomposition = float(losses[-1].detach())
     if isinstance(network, Sopi):
         losses.append(_sopis_guess_loss(network, moving, batch))
-    return Losses(losses, None, cosines(ways.detach(), geodesic), decomposition)
+    return Losses(losses, guess, cosines(ways.detach(), geodesic), decomposition)
 
 
-def guess_losses(guess: PoseGuess, attenuation: VolumeTensor, batch: Batch) -> Losses:
-    """How unlikely a guess holds the motions from a batch's poses to the true ones; attenuation: plain, one channel."""
+def guess_losses(network: DualBranch, moving: VolumeTensor, batch: Batch) -> Losses:
+    """What the guess alone makes of a batch, on features that stay as they are."""
     with torch.no_grad():
-        pairs = paired(attenuation, batch.fixed, batch.poses, batch.extent)
+        pairs = paired(moving, batch.fixed, batch.poses, batch.extent)
+        compared = network.compared(pairs.fixed, pairs.moving)
         geodesic = -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
-        missing = motions_in_view(geodesic, batch.fixed.views)
-    guesses = guess(pairs.fixed.float(), pairs.moving.float(), pairs.weights.float())
-    loss = guesses.negative_log_likelihood(missing).mean()
-    return Losses([], loss, cosines(guesses.likeliest.detach(), missing))
+    guesses = network.guess(compared.pairs)
+    missing = motions_in_view(geodesic, batch.fixed.views)
+    return Losses([], _guess_loss(guesses, batch, geodesic), cosines(guesses.likeliest.detach(), missing))
 
 
 def pose_directions(
@@ -88,6 +89,11 @@ def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Seque
     shift = (carried(isocenters, poses) - world)[:, None] @ axes
     turns = rotation.flatten(1) / (math.radians(ROTATION_DEG) * math.sqrt(2))
     return torch.cat([turns, shift[:, 0] / shift.new_tensor(TRANSLATION_MM)], dim=1).float()
+
+
+def _guess_loss(guesses: Guesses, batch: Batch, geodesic: torch.Tensor) -> torch.Tensor:
+    """How unlikely the guesses hold the geodesic ways (B, 6) to the true poses."""
+    return guesses.negative_log_likelihood(motions_in_view(geodesic, batch.fixed.views)).mean()
 
 
 def _sopis_guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:

@@ -30,7 +30,7 @@ from ..realism import Realism
 from ..threads import torch_on_one_thread
 from .anatomy import Anatomy, AnatomyPool, Source
 from .log import StepLog, StepRow
-from .objective import Losses, batch_losses, guess_losses
+from .objective import Losses, guess_losses, similarity_losses
 from .processes import Processes
 from .samples import Batch, sampled_batch, training_view
 
@@ -52,7 +52,7 @@ class Recipe:
 
     network: its name. image_px: of the square X-rays. batch: samples of a step, over all processes. residual_from:
     share of the steps after which the residual 3D CNN learns too; it starts at zero, and its volume costs most of a
-    step. similarity, guess: whether these parts of the network learn; only the dual-branch network has a guess.
+    step. similarity: whether all learns, or the guess of the dual-branch network alone.
     """
 
     source: Source
@@ -64,7 +64,6 @@ class Recipe:
     weight_decay: float = 1e-3
     residual_from: float = 0.98
     similarity: bool = True
-    guess: bool = True
     seed: int = 0
     realism: Realism = field(default_factory=Realism)
 
@@ -149,18 +148,17 @@ def _stepped(
     rate = _learning_rate(recipe, learner.step)
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    parts = _losses(learner, recipe, anatomy, batch)
-    total = sum(_total(learner, part) for part in parts)
+    losses = _losses(learner, recipe, anatomy, batch)
     learner.optimizer.zero_grad(set_to_none=True)
-    total.backward(inputs=[parameter for group in learner.parts for parameter in group])
-    for group in learner.parts:
-        processes.average_gradients(group)
-    norms = [nn.utils.clip_grad_norm_(group, _LARGEST_GRADIENT) for group in learner.parts]
+    _total(learner, losses).backward(inputs=[parameter for part in learner.parts for parameter in part])
+    norms = []
+    for part in learner.parts:
+        processes.average_gradients(part)
+        norms.append(nn.utils.clip_grad_norm_(part, _LARGEST_GRADIENT))
     if all(torch.isfinite(norm) for norm in norms):  # else a pair in the batch had nothing to compare; its row is nan
         learner.optimizer.step()
-    first = parts[0]
-    loss = float((first.similarity[0] if first.similarity else first.guess).detach())
-    shown = torch.tensor([loss, *first.cosines.mean(dim=0).tolist(), first.decomposition], dtype=torch.float64)
+    loss = float((losses.similarity[0] if losses.similarity else losses.guess).detach())
+    shown = torch.tensor([loss, *losses.cosines.mean(dim=0).tolist(), losses.decomposition], dtype=torch.float64)
     shown = processes.mean(shown).tolist()
     row = StepRow(learner.step, time.monotonic() - begun, *shown, rate)
     learner.step += 1
@@ -168,24 +166,21 @@ def _stepped(
     return row
 
 
-def _losses(learner: _Learner, recipe: Recipe, anatomy: Anatomy, batch: Batch) -> list[Losses]:
-    """Of the parts of the network that learn."""
-    found = []
+def _losses(learner: _Learner, recipe: Recipe, anatomy: Anatomy, batch: Batch) -> Losses:
+    moving = anatomy.moving
+    if learner.step >= recipe.residual_from * recipe.steps:
+        moving = moving_volume(learner.network, moving)
     if recipe.similarity:
-        moving = anatomy.moving
-        if learner.step >= recipe.residual_from * recipe.steps:
-            moving = moving_volume(learner.network, moving)
-        found.append(batch_losses(learner.network, moving, batch))
-    if recipe.guess and isinstance(learner.network, DualBranch):
-        found.append(guess_losses(learner.network.guess, anatomy.moving, batch))
-    return found
+        return similarity_losses(learner.network, moving, batch)
+    return guess_losses(learner.network, moving, batch)
 
 
 def _total(learner: _Learner, losses: Losses) -> torch.Tensor:
     """The guess's loss, a logarithm, has no weight to be learned: it may be negative, and shares no parameters."""
-    if losses.guess is not None:
-        return losses.guess
-    return learner.weights(torch.stack([loss.float() for loss in losses.similarity]))
+    total = 0.0 if losses.guess is None else losses.guess
+    if losses.similarity:
+        total = total + learner.weights(torch.stack([loss.float() for loss in losses.similarity]))
+    return total
 
 
 def _learning_rate(recipe: Recipe, step: int) -> float:
@@ -221,7 +216,7 @@ def _learning_parts(
     of_guess = list(network.guess.parameters()) if isinstance(network, DualBranch) else []
     known = {id(parameter) for parameter in of_guess}
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    parts = [[*others, *weights.parameters()] if recipe.similarity else [], of_guess if recipe.guess else []]
+    parts = [[*others, *weights.parameters()] if recipe.similarity else [], of_guess]
     return [part for part in parts if part]
 
 
