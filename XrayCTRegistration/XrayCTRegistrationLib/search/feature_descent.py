@@ -1,0 +1,70 @@
+"""Levenberg-Marquardt on the differences of a network's features: what they miss is the residual, not one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..geometry import Pose
+from ..networks.interface import SimilarityNetwork, carried, feature_differences
+from ..state import RegistrationState, Steps
+from .descent import shortened
+from .learned_scene import Look, Scene
+
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1e-3, 3.0  # of the mean of the diagonal
+_LONGER, _SHORTER = 3.0, 4.0  # by which the damping falls after a step that is taken, and grows after one that is not
+_LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.4, 60.0
+_LEAST_GAIN = 2e-3  # of a step, as a share of what is left
+_UNITS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # of a twist in the C-arm's axes: as the seed's protocol
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """Half the squared differences of features, and their Gauss-Newton system in twists (6,) of `_UNITS`."""
+
+    value: float
+    matrix: np.ndarray
+    way: np.ndarray
+
+    def step(self, damping: float) -> np.ndarray:
+        return np.linalg.solve(self.matrix + damping * np.trace(self.matrix) / 6 * np.eye(6), self.way)
+
+
+def feature_descent(look: Look, start: Pose, iterations: int) -> Steps[Pose]:
+    """The pose at which the features of X-rays and DRRs are the most alike, on the way down from a start.
+
+    Ends after so many iterations, or where a step gains next to nothing.
+    """
+    problem, axes = look.problem, look.problem.views[0].axes
+    best, damping = start, _FIRST_DAMPING
+    at = look.attempt(lambda scene: _system(look.network, scene, best, problem.isocenter, axes))
+    for iteration in range(iterations):
+        yield RegistrationState("learned", iteration / iterations, best, -1.0)
+        turn, shift = (axes @ part for part in np.split(_UNITS * at.step(damping), 2))
+        twist = shortened(np.concatenate([turn, shift]), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
+        pose = best.moved(twist, problem.center(best))
+        trial = look.attempt(lambda scene, pose=pose: _system(look.network, scene, pose, problem.isocenter, axes))
+        if trial.value < at.value:
+            gain = 1 - trial.value / max(at.value, 1e-30)
+            best, at = pose, trial
+            damping = max(damping / _LONGER, _LEAST_DAMPING)
+            if gain < _LEAST_GAIN:
+                break
+        else:
+            damping *= _SHORTER
+            if damping > _MOST_DAMPING:
+                break
+    return best
+
+
+def _system(network: SimilarityNetwork, scene: Scene, pose: Pose, isocenter: np.ndarray, axes: np.ndarray) -> _System:
+    """Of all views together."""
+    device, count = scene.fixed.images.device, len(scene.fixed.views)
+    poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)
+    centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
+    found = feature_differences(network, scene.moving, scene.fixed, poses, centers, scene.extent)
+    residuals, jacobian = (part.flatten(0, 1).double().cpu().numpy() for part in (found.residuals, found.jacobian))
+    jacobian = np.concatenate([part @ axes for part in np.split(jacobian, 2, axis=1)], axis=1) * _UNITS
+    return _System(float(residuals @ residuals) / 2, jacobian.T @ jacobian, -jacobian.T @ residuals)
