@@ -91,12 +91,6 @@ def train(
             rich_help_panel=_RECIPE,
         ),
     ] = 0.98,
-    guess_only: Annotated[
-        bool,
-        typer.Option(
-            "--guess-only", help="Only the dual-branch network's guess learns; the rest stays.", rich_help_panel=_RECIPE
-        ),
-    ] = False,
     max_minutes: MinutesOption = None,
     device: DeviceOption = Device.AUTO,
     seed: SeedOption = 0,
@@ -125,8 +119,7 @@ def train(
     differing = AS_SCANNED if same_body else ROBUST_BODIES
     recipe = Recipe(
         Source(cts, synthetic, bone_only=bone_only, varied=not as_they_are, differing=differing), network.value,
-        batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from, similarity=not guess_only,
-        seed=seed, realism=realism,
+        batch=batch, steps=steps, learning_rate=learning_rate, residual_from=residual_from, seed=seed, realism=realism,
     )  # fmt: skip
     _run(recipe, folder, max_minutes, weights, device)
 

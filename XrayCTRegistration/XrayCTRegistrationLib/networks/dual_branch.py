@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from .branches import FourierBlock, InvertibleBlock
 from .interface import Compared, SimilarityNetwork
-from .pose_guess import PoseGuess
 from .shallow_encoder import FEATURES, ShallowEncoder
 from .volume_residual import CHANNELS, VolumeResidual
 
@@ -17,11 +16,10 @@ _HEAD_GRID, _HEAD_HIDDEN, _HEAD_OUTPUT = 4, 128, 32
 
 class DualBranch(SimilarityNetwork):
     """Correlation-driven dual-branch network: residual 3D CNN, one shallow encoder for both images, a global and a
-    local branch, squared differences, gated heads. 0.6 million parameters; the authors' heads alone have 350. On the same
-    features stands a guess of the pose, 1.7 million, that a descent begins with."""
+    local branch, squared differences, gated heads. 0.6 million parameters; the authors' heads alone have 350."""
 
     name = "dual-branch"
-    version = 2
+    version = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +29,6 @@ class DualBranch(SimilarityNetwork):
         self.local_branch = InvertibleBlock(FEATURES[-1])
         self.global_head = SimilarityHead(FEATURES[-1])
         self.local_head = SimilarityHead(FEATURES[-1])
-        self.guess = PoseGuess(2 * FEATURES[-1])
 
     def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
         return self.residual(attenuation[None])[0]

@@ -33,6 +33,11 @@ class FixedXrays:
     weights: torch.Tensor
     images: torch.Tensor
 
+    def one(self, index: int) -> FixedXrays:
+        """The X-ray of one view, B = 1."""
+        part = slice(index, index + 1)
+        return FixedXrays(self.views[part], self.line_integrals[part], self.weights[part], self.images[part])
+
 
 @dataclass(frozen=True, eq=False)
 class Compared:

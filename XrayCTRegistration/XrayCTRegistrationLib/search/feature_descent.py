@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 
 from ..geometry import Pose
 from ..networks.interface import SimilarityNetwork, carried, feature_differences
-from ..state import RegistrationState, Steps
 from .descent import shortened
 from .learned_scene import Look, Scene
 
@@ -32,16 +32,16 @@ class _System:
         return np.linalg.solve(self.matrix + damping * np.trace(self.matrix) / 6 * np.eye(6), self.way)
 
 
-def feature_descent(look: Look, start: Pose, iterations: int) -> Steps[Pose]:
-    """The pose at which the features of X-rays and DRRs are the most alike, on the way down from a start.
+def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None, None, Pose]:
+    """The pose at which the features of X-rays and DRRs are the most alike, on the way down from a start, with pauses.
 
     Ends after so many iterations, or where a step gains next to nothing.
     """
     problem, axes = look.problem, look.problem.views[0].axes
     best, damping = start, _FIRST_DAMPING
     at = look.attempt(lambda scene: _system(look.network, scene, best, problem.isocenter, axes))
-    for iteration in range(iterations):
-        yield RegistrationState("learned", iteration / iterations, best, -1.0)
+    for _ in range(iterations):
+        yield
         turn, shift = (axes @ part for part in np.split(_UNITS * at.step(damping), 2))
         twist = shortened(np.concatenate([turn, shift]), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
         pose = best.moved(twist, problem.center(best))

@@ -1,4 +1,4 @@
-"""Poses that a network guesses, looked at again from there: the hypotheses that a learned descent begins with."""
+"""Poses that a learned descent begins with: what a network guesses from the start, and that turned each way."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..geometry import Pose
+from ..geometry import Pose, rotation_from_vector
 from ..levels import Level, LevelSteps, Problem
-from ..networks.dual_branch import DualBranch
-from ..networks.interface import paired
-from ..networks.pose_guess import twists_in_world
-from ..networks.sopi import Sopi, guessed_pose
-from ..state import RegistrationState, Steps
+from ..networks.interface import SimilarityNetwork, paired
+from ..networks.pose_coordinates import pose_moved_by
 from .global_search import SearchRange
 from .learned_scene import Look, Scene
 
-_ROUNDS, _FOLLOWED = 6, 3  # of guesses, and poses that are guessed from in each
-_LEAST_LOG_SHARE = -3.5  # of a hypothesis that is looked at
-_JUDGED_PIXELS, _REACH_MM = 64, 70.0  # along the longest side; how far across the central ray poses may be
-_OTHER_POSE_MM = 8.0
+_GUESSES = 4  # one after the other: from the start, from the pose that was guessed there, ...
+_TURNED = 0.8  # of the search range's rotation, each way about each axis of the C-arm
+_JUDGED_PIXELS = 64  # along the longest side
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,58 +28,44 @@ class Hypothesis:
     similarity: float
 
 
-def judging_level(problem: Problem) -> LevelSteps:
+def judging_level(problem: Problem, span: SearchRange) -> LevelSteps:
     """The level that says which of several poses is the most alike."""
     pixel_mm = problem.extent_mm(problem.start) / _JUDGED_PIXELS
-    return (yield from problem.level(problem.start, pixel_mm, 2 * pixel_mm, _REACH_MM))
+    return (yield from problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm))
 
 
 def judged(level: Level, poses: Sequence[Pose]) -> list[Hypothesis]:
-    """Poses with their similarities, the most alike first."""
-    found = [Hypothesis(pose, float(value)) for pose, value in zip(poses, level.similarity(poses))] if poses else []
-    return sorted(found, key=lambda one: -one.similarity)
+    """Poses with their similarities."""
+    return [Hypothesis(pose, float(value)) for pose, value in zip(poses, level.similarity(poses))]
 
 
-def hypotheses(look: Look, level: Level, span: SearchRange, count: int) -> Steps[list[Hypothesis]]:
-    """Up to `count` poses that differ, the most alike first: the start, and what a network guesses from it, from the
-    best of its guesses, and so on. A network that does not guess gives the start alone."""
-    problem, network = look.problem, look.network
-    found = judged(level, [problem.start])
-    if isinstance(network, Sopi):
-        guess = look.attempt(
-            lambda scene: guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter)
-        )
-        return _distinct(problem, found + judged(level, [guess]), count)
-    if not isinstance(network, DualBranch):
-        return found
-    followed: list[Pose] = []
-    for number in range(_ROUNDS):
-        ahead = [one.pose for one in _distinct(problem, found, _FOLLOWED) if one.pose not in followed]
-        if not ahead:
-            break
-        followed += ahead
-        for pose in ahead:
-            yield RegistrationState("learned", number / _ROUNDS, found[0].pose, -1.0)
-            guesses = look.attempt(lambda scene, pose=pose: _guessed(network, problem, scene, pose))
-            found += judged(level, [one for one in guesses if span.holds(*problem.motion(one))])
-        found.sort(key=lambda one: -one.similarity)
-    return _distinct(problem, found, count)
+def beginnings(look: Look, span: SearchRange) -> list[Pose]:
+    """The likeliest poses first: what each view guesses, the start, and the first guess turned each way."""
+    start, axes = look.problem.start, look.problem.views[0].axes
+    guesses = [guessed(look, start, index) for index in range(len(look.problem.views))]
+    center, angle = look.problem.center(guesses[0]), _TURNED * np.radians(span.rotation_deg)
+    turns = [rotation_from_vector(sign * angle * axis) for axis in axes.T for sign in (1, -1)]
+    return [*guesses, start, *(Pose.about(center, turn, np.zeros(3)) @ guesses[0] for turn in turns)]
+
+
+def guessed(look: Look, start: Pose, index: int) -> Pose:
+    """The pose that the X-ray of one view and the DRRs of the CT let a network guess.
+
+    Embeddings are trained to be coordinates of poses, but for what all of a CT have in common: the difference between
+    those of the X-ray and of a DRR is the way from the DRR's pose to the true one. The farther it is, the more of it is
+    missed, and the guess from a guess is better.
+    """
+    pose, isocenter = start, look.problem.isocenter
+    for _ in range(_GUESSES):
+        missing = look.attempt(lambda scene, pose=pose: _missing(look.network, scene, pose, index))
+        pose = pose_moved_by(missing, pose, isocenter, look.problem.views[index])
+    return pose
 
 
 @torch.no_grad()
-def _guessed(network: DualBranch, problem: Problem, scene: Scene, pose: Pose) -> list[Pose]:
-    """The poses that are guessed from a pose, by each view on its own."""
-    matrices = torch.from_numpy(np.tile(pose.matrix, (len(scene.fixed.views), 1, 1))).to(scene.fixed.images.device)
-    pairs = paired(scene.moving, scene.fixed, matrices, scene.extent)
-    guesses = network.guess(network.compared(pairs.fixed, pairs.moving).pairs)
-    twists = twists_in_world(guesses.motions, scene.fixed.views)[guesses.log_shares > _LEAST_LOG_SHARE]
-    return [pose.moved(twist, problem.center(pose)) for twist in twists.cpu().numpy()]
-
-
-def _distinct(problem: Problem, found: Sequence[Hypothesis], count: int) -> list[Hypothesis]:
-    """The most alike, without those that all but repeat a better one."""
-    kept: list[Hypothesis] = []
-    for one in sorted(found, key=lambda one: -one.similarity):
-        if len(kept) < count and all(problem.distance_mm(one.pose, other.pose) > _OTHER_POSE_MM for other in kept):
-            kept.append(one)
-    return kept
+def _missing(network: SimilarityNetwork, scene: Scene, pose: Pose, index: int) -> np.ndarray:
+    """(12,) what the embedding of a DRR lacks of that of the X-ray of one view."""
+    matrix = torch.from_numpy(pose.matrix.copy())[None].to(scene.fixed.images.device)
+    pairs = paired(scene.moving, scene.fixed.one(index), matrix, scene.extent)
+    fixed, moving = network.compared(pairs.fixed, pairs.moving).embeddings
+    return (fixed - moving)[0].double().cpu().numpy()

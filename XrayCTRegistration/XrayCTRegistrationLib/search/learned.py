@@ -1,100 +1,59 @@
-"""Descent on a learned similarity, the seed's inference: theta <- theta - alpha dL/dtheta, from several hypotheses."""
+"""The learned similarity's stage: a guess, several hypotheses, and descents from them."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import TypeVar
-
-import numpy as np
-import torch
+from collections.abc import Generator
 
 from ..geometry import Pose
-from ..levels import Problem
-from ..networks.interface import SimilarityNetwork, carried, descent_directions, slope_at
+from ..levels import Level, Problem
+from ..networks.dual_branch import DualBranch
+from ..networks.interface import SimilarityNetwork
+from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
+from .feature_descent import feature_descent
 from .global_search import SearchRange
-from .hypotheses import hypotheses, judged, judging_level
-from .learned_scene import Look, Scene
+from .hypotheses import Hypothesis, beginnings, judged, judging_level
+from .learned_scene import Look
+from .value_descent import value_descent
 
-_ITERATIONS = 100
-# Turn (radians), shift across the ray, and shift along it (mm): the first step and the one that ends a descent.
-_FIRST_STEPS, _LAST_STEPS = np.array([0.07, 8.0, 8.0]), np.array([0.002, 0.2, 1.0])
-_LONGER, _SHORTER = 1.1, 0.6  # than the step before: one that goes on, and one that turns back
-_DESCENTS = 2  # from the most alike hypotheses
-_GUESSING = 0.3  # of the stage's progress
-
-Found = TypeVar("Found")
+_FEW, _MANY = 6, 12  # steps down from every hypothesis, and from the best of their ends
+_CONVINCING = 0.82  # similarity from which no other hypothesis is tried, as in the global search
 
 
 def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange) -> Steps[Pose]:
-    """The most alike of the start, the poses that a network guesses, and the ends of descents from the best of these.
+    """The pose that a network finds.
 
-    How alike a pose is says the registration's similarity, not the network's value, which was trained for the
-    directions of its gradient alone. Where the GPU's memory does not suffice, it goes on with the CPU.
+    From what the dual-branch network guesses, from the start, and from the guess turned each way it goes a few steps
+    down on the differences of its features, until a pose is alike beyond doubt, and from the most alike to the end. How
+    alike a pose is says the registration's similarity: a network is trained for the way, not for the value. With ProST
+    and SOPI it goes down on their value, as their authors do, from the start or from SOPI's guess.
+    Where the GPU's memory does not suffice, it goes on with the CPU.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
     state = RegistrationState("learned", 0.0, problem.start, -1.0)
     yield state
     look = Look(problem, network)
-    level = yield from shown(judging_level(problem), state)
-    found = yield from _scaled(hypotheses(look, level, span, _DESCENTS), 0.0, _GUESSING)
-    ends = []
-    for number, hypothesis in enumerate(found):
-        first, last = (_GUESSING + (1 - _GUESSING) * k / len(found) for k in (number, number + 1))
-        ends.append((yield from _scaled(learned_descent(look, hypothesis.pose), first, last)))
-    return max([*found, *judged(level, ends)], key=lambda one: one.similarity).pose
-
-
-def learned_descent(look: Look, start: Pose) -> Steps[Pose]:
-    """The pose of the lowest value that a descent on the network's value meets.
-
-    A network is trained for the directions of its gradient, whose lengths mean nothing: the turn, the shift across the
-    first view's ray and the shift along it each take steps of a length of their own, which grows while they go on and
-    shrinks where they turn back (as in Rprop, Riedmiller and Braun 1993). Ends where all have become short.
-    """
-    problem, pose = look.problem, start
-    best, lowest = start, math.inf
-    steps, before = _FIRST_STEPS, None
-    ray = problem.views[0].axes[:, 2]
-    for iteration in range(_ITERATIONS):
-        yield RegistrationState("learned", iteration / _ITERATIONS, best, -1.0)
-        value, way = look.attempt(lambda scene, pose=pose: _value_and_way(look.network, scene, pose, problem.isocenter))
-        if value < lowest:
-            best, lowest = pose, value
-        along = (way[3:] @ ray) * ray
-        parts = np.stack([_unit(part) for part in (way[:3], way[3:] - along, along)])
-        if before is not None:
-            steps = steps * np.where((parts * before).sum(axis=1) > 0, _LONGER, _SHORTER)
-        if (steps < _LAST_STEPS).all():
+    if isinstance(network, Sopi):
+        guess = look.attempt(lambda scene: guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter))
+        return (yield from value_descent(look, guess))
+    if not isinstance(network, DualBranch):
+        return (yield from value_descent(look, problem.start))
+    level = yield from shown(judging_level(problem, span), state)
+    (best,) = judged(level, [problem.start])
+    hypotheses = beginnings(look, span)
+    for number, beginning in enumerate(hypotheses):
+        state = RegistrationState("learned", number / (len(hypotheses) + 1), best.pose, -1.0)
+        best = yield from shown(_lower(look, level, span, beginning, best, _FEW), state)
+        if best.similarity > _CONVINCING:
             break
-        turn, across, along = steps[:, None] * parts
-        pose = pose.moved(np.concatenate([turn, across + along]), problem.center(pose))
-        before = parts
-    return best
+    return (yield from shown(_lower(look, level, span, best.pose, best, _MANY), state)).pose
 
 
-def _scaled(steps: Steps[Found], first: float, last: float) -> Steps[Found]:
-    """Steps whose progress is a part of the stage's."""
-    while True:
-        try:
-            one = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield replace(one, progress=first + (last - first) * one.progress)
-
-
-def _value_and_way(
-    network: SimilarityNetwork, scene: Scene, pose: Pose, isocenter: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The mean value over the views, and the way down (6,), a twist about the CT's isocentre."""
-    device, count = scene.fixed.images.device, len(scene.fixed.views)
-    poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)
-    centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
-    slope = slope_at(network, scene.moving, scene.fixed, poses, centers, extent=scene.extent)
-    way = descent_directions(slope.gradients.sum(dim=0, keepdim=True), slope.metric.sum(dim=0, keepdim=True))
-    return slope.compared.value.detach().mean().item(), way[0].cpu().numpy()
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-30)
+def _lower(
+    look: Look, level: Level, span: SearchRange, start: Pose, best: Hypothesis, iterations: int
+) -> Generator[None, None, Hypothesis]:
+    """The best hypothesis after a descent from a start, whose end counts where it is within the range."""
+    end = yield from feature_descent(look, start, iterations)
+    if not span.holds(*look.problem.motion(end)):
+        return best
+    return max(best, *judged(level, [end]), key=lambda one: one.similarity)

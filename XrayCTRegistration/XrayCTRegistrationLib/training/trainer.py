@@ -30,7 +30,7 @@ from ..realism import Realism
 from ..threads import torch_on_one_thread
 from .anatomy import Anatomy, AnatomyPool, Source
 from .log import StepLog, StepRow
-from .objective import Losses, guess_losses, similarity_losses
+from .objective import batch_losses
 from .processes import Processes
 from .samples import Batch, sampled_batch, training_view
 
@@ -52,7 +52,7 @@ class Recipe:
 
     network: its name. image_px: of the square X-rays. batch: samples of a step, over all processes. residual_from:
     share of the steps after which the residual 3D CNN learns too; it starts at zero, and its volume costs most of a
-    step. similarity: whether all learns, or the guess of the dual-branch network alone.
+    step.
     """
 
     source: Source
@@ -63,7 +63,6 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     residual_from: float = 0.98
-    similarity: bool = True
     seed: int = 0
     realism: Realism = field(default_factory=Realism)
 
@@ -75,7 +74,6 @@ class _Learner:
     network: SimilarityNetwork
     weights: UncertaintyWeights
     optimizer: torch.optim.Optimizer
-    parts: list[list[nn.Parameter]]  # of the similarity, and of the guess: as far as they learn
     step: int = 0
     seconds: float = 0.0
 
@@ -148,39 +146,25 @@ def _stepped(
     rate = _learning_rate(recipe, learner.step)
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    losses = _losses(learner, recipe, anatomy, batch)
+    moving = anatomy.moving
+    if learner.step >= recipe.residual_from * recipe.steps:
+        moving = moving_volume(learner.network, moving)
+    losses, found = batch_losses(learner.network, moving, batch)
+    total = learner.weights(torch.stack([loss.float() for loss in losses]))
+    trained = [*learner.network.parameters(), *learner.weights.parameters()]
     learner.optimizer.zero_grad(set_to_none=True)
-    _total(learner, losses).backward(inputs=[parameter for part in learner.parts for parameter in part])
-    norms = []
-    for part in learner.parts:
-        processes.average_gradients(part)
-        norms.append(nn.utils.clip_grad_norm_(part, _LARGEST_GRADIENT))
-    if all(torch.isfinite(norm) for norm in norms):  # else a pair in the batch had nothing to compare; its row is nan
+    total.backward(inputs=[parameter for parameter in trained if parameter.requires_grad])
+    processes.average_gradients(trained)
+    norm = nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
+    if torch.isfinite(norm):  # else a pair in the batch had nothing to compare; its row in the log is nan
         learner.optimizer.step()
-    loss = float((losses.similarity[0] if losses.similarity else losses.guess).detach())
-    shown = torch.tensor([loss, *losses.cosines.mean(dim=0).tolist(), losses.decomposition], dtype=torch.float64)
+    decomposition = float(losses[-1].detach()) if isinstance(learner.network, DualBranch) else math.nan
+    shown = torch.tensor([float(losses[0].detach()), *found.mean(dim=0).tolist(), decomposition], dtype=torch.float64)
     shown = processes.mean(shown).tolist()
     row = StepRow(learner.step, time.monotonic() - begun, *shown, rate)
     learner.step += 1
     learner.seconds = row.seconds
     return row
-
-
-def _losses(learner: _Learner, recipe: Recipe, anatomy: Anatomy, batch: Batch) -> Losses:
-    moving = anatomy.moving
-    if learner.step >= recipe.residual_from * recipe.steps:
-        moving = moving_volume(learner.network, moving)
-    if recipe.similarity:
-        return similarity_losses(learner.network, moving, batch)
-    return guess_losses(learner.network, moving, batch)
-
-
-def _total(learner: _Learner, losses: Losses) -> torch.Tensor:
-    """The guess's loss, a logarithm, has no weight to be learned: it may be negative, and shares no parameters."""
-    total = 0.0 if losses.guess is None else losses.guess
-    if losses.similarity:
-        total = total + learner.weights(torch.stack([loss.float() for loss in losses.similarity]))
-    return total
 
 
 def _learning_rate(recipe: Recipe, step: int) -> float:
@@ -200,24 +184,13 @@ def _fresh(recipe: Recipe, initial: Path | None, device: torch.device) -> _Learn
         network.load_state_dict(given.state_dict())
     network = network.to(device).train()
     weights = UncertaintyWeights(_FIRST_LOG_VARIANCES[recipe.network]).to(device)
-    parts = _learning_parts(recipe, network, weights)
-    learning = [parameter for part in parts for parameter in part]
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": [parameter for parameter in learning if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [*others, *weights.parameters()], "weight_decay": 0.0},
     ]
-    return _Learner(network, weights, torch.optim.AdamW(groups, lr=recipe.learning_rate), parts)
-
-
-def _learning_parts(
-    recipe: Recipe, network: SimilarityNetwork, weights: UncertaintyWeights
-) -> list[list[nn.Parameter]]:
-    """The parameters of the similarity and of the guess, as far as they learn."""
-    of_guess = list(network.guess.parameters()) if isinstance(network, DualBranch) else []
-    known = {id(parameter) for parameter in of_guess}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    parts = [[*others, *weights.parameters()] if recipe.similarity else [], of_guess]
-    return [part for part in parts if part]
+    return _Learner(network, weights, torch.optim.AdamW(groups, lr=recipe.learning_rate))
 
 
 def _resume(learner: _Learner, recipe: Recipe, path: Path) -> None:
