@@ -199,7 +199,7 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
     from .search.learned import learned_search
 
     network = load_network(settings.weights or shipped_weights())
-    outcome.pose = yield from learned_search(problem, network, settings.span)
+    outcome.pose = yield from learned_search(problem, network, settings.span, settings.seed)
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:

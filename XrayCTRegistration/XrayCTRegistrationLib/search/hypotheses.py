@@ -1,22 +1,21 @@
-"""Poses that a learned descent begins with: what a network guesses from the start, and that turned each way."""
+"""Poses that a learned descent begins with: what a network guesses from the start and from poses about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..geometry import Pose, rotation_from_vector
+from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, LevelSteps, Problem
 from ..networks.interface import SimilarityNetwork, paired
 from ..networks.pose_coordinates import pose_moved_by
 from .global_search import SearchRange
 from .learned_scene import Look, Scene
 
-_GUESSES = 4  # one after the other: from the start, from the pose that was guessed there, ...
-_TURNED = 0.8  # of the search range's rotation, each way about each axis of the C-arm
+HYPOTHESES = 24
 _JUDGED_PIXELS = 64  # along the longest side
 
 
@@ -39,27 +38,30 @@ def judged(level: Level, poses: Sequence[Pose]) -> list[Hypothesis]:
     return [Hypothesis(pose, float(value)) for pose, value in zip(poses, level.similarity(poses))]
 
 
-def beginnings(look: Look, span: SearchRange) -> list[Pose]:
-    """The likeliest poses first: what each view guesses, the start, and the first guess turned each way."""
-    start, axes = look.problem.start, look.problem.views[0].axes
-    guesses = [guessed(look, start, index) for index in range(len(look.problem.views))]
-    center, angle = look.problem.center(guesses[0]), _TURNED * np.radians(span.rotation_deg)
-    turns = [rotation_from_vector(sign * angle * axis) for axis in axes.T for sign in (1, -1)]
-    return [*guesses, start, *(Pose.about(center, turn, np.zeros(3)) @ guesses[0] for turn in turns)]
+def beginnings(look: Look, span: SearchRange, seed: int) -> Iterator[Pose]:
+    """HYPOTHESES poses to begin with, and one for each further view, the likeliest first: what each view guesses from
+    its guess from the start, the start itself, and what the first view guesses from poses drawn about the start."""
+    problem = look.problem
+    for index in range(len(problem.views)):
+        yield guessed(look, guessed(look, problem.start, index), index)
+    yield problem.start
+    rng, axes = np.random.default_rng(seed), problem.views[0].axes
+    for _ in range(HYPOTHESES - 2):
+        turn, shift = np.split(rng.standard_normal(6), 2)
+        turn = rotation_from_euler(np.radians(span.rotation_deg) * turn)
+        shift = shift * (span.in_plane_mm / 2, span.in_plane_mm / 2, span.depth_mm)
+        drawn = Pose.about(problem.center(problem.start), axes @ turn @ axes.T, axes @ shift) @ problem.start
+        yield guessed(look, drawn, 0)
 
 
-def guessed(look: Look, start: Pose, index: int) -> Pose:
-    """The pose that the X-ray of one view and the DRRs of the CT let a network guess.
+def guessed(look: Look, pose: Pose, index: int) -> Pose:
+    """The true pose as a network guesses it from the X-ray of one view and the DRR at a pose.
 
     Embeddings are trained to be coordinates of poses, but for what all of a CT have in common: the difference between
-    those of the X-ray and of a DRR is the way from the DRR's pose to the true one. The farther it is, the more of it is
-    missed, and the guess from a guess is better.
+    those of the X-ray and of the DRR is the way from the DRR's pose to the true one.
     """
-    pose, isocenter = start, look.problem.isocenter
-    for _ in range(_GUESSES):
-        missing = look.attempt(lambda scene, pose=pose: _missing(look.network, scene, pose, index))
-        pose = pose_moved_by(missing, pose, isocenter, look.problem.views[index])
-    return pose
+    missing = look.attempt(lambda scene: _missing(look.network, scene, pose, index))
+    return pose_moved_by(missing, pose, look.problem.isocenter, look.problem.views[index])
 
 
 @torch.no_grad()

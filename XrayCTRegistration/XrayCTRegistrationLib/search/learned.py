@@ -12,21 +12,21 @@ from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
 from .feature_descent import feature_descent
 from .global_search import SearchRange
-from .hypotheses import Hypothesis, beginnings, judged, judging_level
+from .hypotheses import HYPOTHESES, Hypothesis, beginnings, judged, judging_level
 from .learned_scene import Look
 from .value_descent import value_descent
 
 _FEW, _MANY = 6, 12  # steps down from every hypothesis, and from the best of their ends
-_CONVINCING = 0.82  # similarity from which no other hypothesis is tried, as in the global search
+_CONVINCING = 0.75  # similarity from which no other hypothesis is tried
 
 
-def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange) -> Steps[Pose]:
+def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange, seed: int) -> Steps[Pose]:
     """The pose that a network finds.
 
-    From what the dual-branch network guesses, from the start, and from the guess turned each way it goes a few steps
-    down on the differences of its features, until a pose is alike beyond doubt, and from the most alike to the end. How
-    alike a pose is says the registration's similarity: a network is trained for the way, not for the value. With ProST
-    and SOPI it goes down on their value, as their authors do, from the start or from SOPI's guess.
+    From what the dual-branch network guesses it goes a few steps down on the differences of its features, from one
+    hypothesis after the other until a pose is alike beyond doubt, and from the most alike to the end. How alike a pose
+    is says the registration's similarity: a network is trained for the way, not for the value. With ProST and SOPI it
+    goes down on their value, as their authors do, from the start or from SOPI's guess.
     Where the GPU's memory does not suffice, it goes on with the CPU.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
@@ -40,9 +40,8 @@ def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRan
         return (yield from value_descent(look, problem.start))
     level = yield from shown(judging_level(problem, span), state)
     (best,) = judged(level, [problem.start])
-    hypotheses = beginnings(look, span)
-    for number, beginning in enumerate(hypotheses):
-        state = RegistrationState("learned", number / (len(hypotheses) + 1), best.pose, -1.0)
+    for number, beginning in enumerate(beginnings(look, span, seed)):
+        state = RegistrationState("learned", min(number / HYPOTHESES, 1.0), best.pose, -1.0)
         best = yield from shown(_lower(look, level, span, beginning, best, _FEW), state)
         if best.similarity > _CONVINCING:
             break
