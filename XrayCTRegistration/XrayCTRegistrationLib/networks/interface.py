@@ -33,10 +33,10 @@ class FixedXrays:
     weights: torch.Tensor
     images: torch.Tensor
 
-    def one(self, index: int) -> FixedXrays:
-        """The X-ray of one view, B = 1."""
-        part = slice(index, index + 1)
-        return FixedXrays(self.views[part], self.line_integrals[part], self.weights[part], self.images[part])
+    def repeated(self, index: int, count: int) -> FixedXrays:
+        """One of the X-rays, `count` times."""
+        parts = (part[index].expand(count, -1, -1, -1) for part in (self.line_integrals, self.weights, self.images))
+        return FixedXrays((self.views[index],) * count, *parts)
 
 
 @dataclass(frozen=True, eq=False)

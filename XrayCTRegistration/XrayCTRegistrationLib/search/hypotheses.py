@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 
 from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, LevelSteps, Problem
-from ..networks.interface import SimilarityNetwork, paired
+from ..networks.interface import paired
 from ..networks.pose_coordinates import pose_moved_by
 from .global_search import SearchRange
 from .learned_scene import Look, Scene
 
-HYPOTHESES = 24
+DESCENDED = 16  # of the hypotheses that are drawn
+_DRAWN, _AT_ONCE = 96, 8
+_GUESSES = 2  # from the start, and from where that leads
 _JUDGED_PIXELS = 64  # along the longest side
 
 
@@ -38,36 +40,55 @@ def judged(level: Level, poses: Sequence[Pose]) -> list[Hypothesis]:
     return [Hypothesis(pose, float(value)) for pose, value in zip(poses, level.similarity(poses))]
 
 
-def beginnings(look: Look, span: SearchRange, seed: int) -> Iterator[Pose]:
-    """HYPOTHESES poses to begin with, and one for each further view, the likeliest first: what each view guesses from
-    its guess from the start, the start itself, and what the first view guesses from poses drawn about the start."""
-    problem = look.problem
-    for index in range(len(problem.views)):
-        yield guessed(look, guessed(look, problem.start, index), index)
-    yield problem.start
-    rng, axes = np.random.default_rng(seed), problem.views[0].axes
-    for _ in range(HYPOTHESES - 2):
-        turn, shift = np.split(rng.standard_normal(6), 2)
-        turn = rotation_from_euler(np.radians(span.rotation_deg) * turn)
-        shift = shift * (span.in_plane_mm / 2, span.in_plane_mm / 2, span.depth_mm)
-        drawn = Pose.about(problem.center(problem.start), axes @ turn @ axes.T, axes @ shift) @ problem.start
-        yield guessed(look, drawn, 0)
+def likely(look: Look) -> list[Pose]:
+    """What each view guesses from its guess from the start, and the start itself."""
+    start, poses = look.problem.start, []
+    for index in range(len(look.problem.views)):
+        pose = start
+        for _ in range(_GUESSES):
+            (pose,) = look.attempt(lambda scene, pose=pose: _guessed(look, scene, [pose], index)[1])
+        poses.append(pose)
+    return [*poses, start]
 
 
-def guessed(look: Look, pose: Pose, index: int) -> Pose:
-    """The true pose as a network guesses it from the X-ray of one view and the DRR at a pose.
+def drawn_steps(look: Look, span: SearchRange, seed: int) -> Generator[None, None, list[Pose]]:
+    """DESCENDED poses that the first view guesses from ones drawn about the start, with pauses: of all that are
+    guessed, those of the lowest value of the network, the lowest first."""
+    problem, rng = look.problem, np.random.default_rng(seed)
+    drawn = [_drawn(problem, span, rng) for _ in range(_DRAWN)]
+    values: list[float] = []
+    poses: list[Pose] = []
+    for first in range(0, _DRAWN, _AT_ONCE):
+        part = drawn[first : first + _AT_ONCE]
+        guesses = look.attempt(lambda scene, part=part: _guessed(look, scene, part, 0)[1])
+        yield
+        values += look.attempt(lambda scene, guesses=guesses: _guessed(look, scene, guesses, 0)[0])
+        poses += guesses
+        yield
+    return [poses[index] for index in np.argsort(values)[:DESCENDED]]
 
-    Embeddings are trained to be coordinates of poses, but for what all of a CT have in common: the difference between
-    those of the X-ray and of the DRR is the way from the DRR's pose to the true one.
-    """
-    missing = look.attempt(lambda scene: _missing(look.network, scene, pose, index))
-    return pose_moved_by(missing, pose, look.problem.isocenter, look.problem.views[index])
+
+def _drawn(problem: Problem, span: SearchRange, rng: np.random.Generator) -> Pose:
+    """A pose about the start, normally distributed over the search range."""
+    axes = problem.views[0].axes
+    turn, shift = np.split(rng.standard_normal(6), 2)
+    turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * turn) @ axes.T
+    shift = axes @ (shift * (span.in_plane_mm / 2, span.in_plane_mm / 2, span.depth_mm))
+    return Pose.about(problem.center(problem.start), turn, shift) @ problem.start
 
 
 @torch.no_grad()
-def _missing(network: SimilarityNetwork, scene: Scene, pose: Pose, index: int) -> np.ndarray:
-    """(12,) what the embedding of a DRR lacks of that of the X-ray of one view."""
-    matrix = torch.from_numpy(pose.matrix.copy())[None].to(scene.fixed.images.device)
-    pairs = paired(scene.moving, scene.fixed.one(index), matrix, scene.extent)
-    fixed, moving = network.compared(pairs.fixed, pairs.moving).embeddings
-    return (fixed - moving)[0].double().cpu().numpy()
+def _guessed(look: Look, scene: Scene, poses: Sequence[Pose], index: int) -> tuple[list[float], list[Pose]]:
+    """The network's values at poses, from the X-ray of one view and DRRs, and the true pose as it guesses it from each.
+
+    Embeddings are trained to be coordinates of poses, but for what all of a CT have in common: the difference between
+    those of the X-ray and of a DRR is the way from the DRR's pose to the true one.
+    """
+    fixed = scene.fixed.repeated(index, len(poses))
+    matrices = torch.from_numpy(np.stack([pose.matrix for pose in poses])).to(fixed.images.device)
+    pairs = paired(scene.moving, fixed, matrices, scene.extent)
+    compared = look.network.compared(pairs.fixed, pairs.moving)
+    missing = torch.sub(*compared.embeddings).double().cpu().numpy()
+    problem = look.problem
+    guesses = [pose_moved_by(one, pose, problem.isocenter, problem.views[index]) for one, pose in zip(missing, poses)]
+    return compared.value.tolist(), guesses

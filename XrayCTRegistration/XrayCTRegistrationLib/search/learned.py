@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from ..geometry import Pose
 from ..levels import Level, Problem
@@ -12,12 +12,12 @@ from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
 from .feature_descent import feature_descent
 from .global_search import SearchRange
-from .hypotheses import HYPOTHESES, Hypothesis, beginnings, judged, judging_level
+from .hypotheses import DESCENDED, Hypothesis, drawn_steps, judged, judging_level, likely
 from .learned_scene import Look
 from .value_descent import value_descent
 
 _FEW, _MANY = 6, 12  # steps down from every hypothesis, and from the best of their ends
-_CONVINCING = 0.75  # similarity from which no other hypothesis is tried
+_CONVINCING = 0.65  # similarity from which no other hypothesis is tried
 
 
 def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange, seed: int) -> Steps[Pose]:
@@ -40,12 +40,23 @@ def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRan
         return (yield from value_descent(look, problem.start))
     level = yield from shown(judging_level(problem, span), state)
     (best,) = judged(level, [problem.start])
-    for number, beginning in enumerate(beginnings(look, span, seed)):
-        state = RegistrationState("learned", min(number / HYPOTHESES, 1.0), best.pose, -1.0)
-        best = yield from shown(_lower(look, level, span, beginning, best, _FEW), state)
+    best = yield from _tried(look, level, span, likely(look), best)
+    if best.similarity <= _CONVINCING:
+        state = RegistrationState("learned", 0.0, best.pose, -1.0)
+        drawn = yield from shown(drawn_steps(look, span, seed), state)
+        best = yield from _tried(look, level, span, drawn, best)
+    state = RegistrationState("learned", 1.0, best.pose, -1.0)
+    return (yield from shown(_lower(look, level, span, best.pose, best, _MANY), state)).pose
+
+
+def _tried(look: Look, level: Level, span: SearchRange, poses: Sequence[Pose], best: Hypothesis) -> Steps[Hypothesis]:
+    """The best hypothesis after a few steps down from each pose, until one is convincing."""
+    for number, pose in enumerate(poses):
+        state = RegistrationState("learned", number / DESCENDED, best.pose, -1.0)
+        best = yield from shown(_lower(look, level, span, pose, best, _FEW), state)
         if best.similarity > _CONVINCING:
             break
-    return (yield from shown(_lower(look, level, span, best.pose, best, _MANY), state)).pose
+    return best
 
 
 def _lower(
