@@ -145,7 +145,7 @@ def test_drawn_hypotheses_are_the_same_for_the_same_seed_and_the_likeliest_come_
     assert not np.array_equal(one[0].matrix, other[0].matrix)
     scene = look.attempt(lambda scene: scene)
     values, _ = hypotheses._guessed(look, scene, one, 0)
-    assert values == sorted(values)
+    assert (np.diff(values) > -1e-5).all()
     assert look.problem.distance_mm(one[0], true) < look.problem.distance_mm(one[-1], true)
 
 
