@@ -2,6 +2,7 @@
 
     python Testing/benchmarks/learned.py convexity --ct a.nii.gz b.nii.gz   whether they point to the truth
     python Testing/benchmarks/learned.py table1 ...    start, and every network without and with CMA-ES
+    python Testing/benchmarks/learned.py descents ...  from the same starts: down the value, on features, on embeddings
     python Testing/benchmarks/learned.py hard ...      degraded X-rays: networks and hand-made similarities, one descent
     python Testing/benchmarks/learned.py speed ...     a gradient step, on the CPU and on a GPU where there is one
 
@@ -16,7 +17,7 @@ import argparse
 import platform
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -25,17 +26,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from XrayCTRegistrationLib.evaluation.case_files import read_csv, write_csv
-from XrayCTRegistrationLib.evaluation.convexity import convexity, convexity_markdown, write_convexity
-from XrayCTRegistrationLib.evaluation.protocol import simulated_case
+from XrayCTRegistrationLib.evaluation.convexity import (
+    ConvexityRow,
+    best_ways,
+    convexity,
+    convexity_markdown,
+    feature_ways,
+    write_convexity,
+)
+from XrayCTRegistrationLib.evaluation.protocol import Case, simulated_case
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
 from XrayCTRegistrationLib.evaluation.subject import Subject
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary
+from XrayCTRegistrationLib.geometry import Pose
 from XrayCTRegistrationLib.io.volumes import read_ct
-from XrayCTRegistrationLib.networks.interface import WINDOW_PX, Compared, SimilarityNetwork, moving_volume
+from XrayCTRegistrationLib.levels import Problem
+from XrayCTRegistrationLib.networks.dual_branch import DualBranch
+from XrayCTRegistrationLib.networks.interface import EMBEDDED, WINDOW_PX, Compared, SimilarityNetwork, moving_volume
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, shipped_weights
-from XrayCTRegistrationLib.realism import CLEAN, HARD
-from XrayCTRegistrationLib.registration import Settings, problem_of
-from XrayCTRegistrationLib.search.learned import learned_descent
+from XrayCTRegistrationLib.realism import CLEAN, HARD, Realism
+from XrayCTRegistrationLib.registration import Settings, problem_of, register
+from XrayCTRegistrationLib.search.feature_descent import feature_descent
+from XrayCTRegistrationLib.search.global_search import SearchRange
+from XrayCTRegistrationLib.search.hypotheses import likely
+from XrayCTRegistrationLib.search.learned import best_of_hypotheses, learned_search
+from XrayCTRegistrationLib.search.learned_scene import Look
+from XrayCTRegistrationLib.search.value_descent import value_descent
 from XrayCTRegistrationLib.similarity import Windows, locally_normalised
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.threads import torch_on_one_thread
@@ -44,6 +60,7 @@ from XrayCTRegistrationLib.training.objective import pose_directions
 from XrayCTRegistrationLib.training.samples import sampled_batch, training_view
 
 _CMAES = "start + CMA-ES"
+_LONG = 25  # steps of a descent alone
 _LOCAL_RADIUS_PX = 6  # 13 mm: the radius that registration uses on its own pixels
 
 
@@ -53,24 +70,24 @@ class _HandMade(SimilarityNetwork):
     version = 1
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        correlations = [_correlation(*pair) for pair in zip(self.seen(fixed), self.seen(moving))]
+        correlations = [_correlation(*pair) for pair in zip(self.of_xrays(fixed), self.of_drrs(moving))]
         return Compared(1 - sum(correlations) / len(correlations), ())
 
-    def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        raise NotImplementedError
+    def of_drrs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.of_xrays(images)
 
 
 class _Ncc(_HandMade):
     name = "NCC"
 
-    def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (images,)
 
 
 class _LocalNcc(_HandMade):
     name = "local NCC"
 
-    def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         even = Windows.of(torch.ones_like(images[:1, 0]), _LOCAL_RADIUS_PX)
         return (locally_normalised(images[:, 0], even).pixels,)
 
@@ -78,16 +95,47 @@ class _LocalNcc(_HandMade):
 class _GradientCorrelation(_HandMade):
     name = "gradient correlation"
 
-    def seen(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return images[..., 1:] - images[..., :-1], images[..., 1:, :] - images[..., :-1, :]
 
 
 HAND_MADE = (_Ncc, _LocalNcc, _GradientCorrelation)
 
 
+class _Embeddings(_HandMade):
+    """A network of which only the twelve embeddings are compared."""
+
+    name = "embeddings"
+
+    def __init__(self, network: SimilarityNetwork) -> None:
+        super().__init__()
+        self._network = network
+
+    def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
+        return self._network.moving_values(attenuation)
+
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self._network.of_xrays(images)[0][:, :EMBEDDED].mean(dim=(-2, -1)),)
+
+    def of_drrs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self._network.of_drrs(images)[0][:, :EMBEDDED].mean(dim=(-2, -1)),)
+
+
 def _correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     first, second = (part.flatten(1) - part.flatten(1).mean(dim=1, keepdim=True) for part in (first, second))
     return (first * second).sum(dim=1) / (first.norm(dim=1) * second.norm(dim=1) + 1e-6)
+
+
+def cosines_of(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int) -> list[ConvexityRow]:
+    """Of every network and hand-made similarity, of the dual-branch network's features, and what images can tell."""
+    networks = [*(load_network(path) for path in weights), *(kind() for kind in HAND_MADE)]
+    rows = [row for network in networks for row in convexity(network, cts, cases, seed)]
+    for network in networks:
+        if isinstance(network, DualBranch):
+            rows += convexity(network, cts, cases, seed, ways=feature_ways, name="dual-branch, features")
+    for name, realism in (("the image at best", CLEAN), ("the image at best, noise", replace(CLEAN, noise=1.0))):
+        rows += convexity(_Ncc(), cts, cases, seed, realism, best_ways, name)
+    return rows
 
 
 def table1(
@@ -107,30 +155,68 @@ def table1(
     return rows + [row for row in known if row.method not in measured]
 
 
-def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, occluded: float) -> list[CaseResult]:
-    """Degraded X-rays, of which a share is occluded; every similarity alone under the descent of the stage `learned`,
-    from the same starts."""
-    realism = replace(HARD, occlusion=float(occluded > 0), occluded=occluded)
-    networks = [*(load_network(path) for path in weights), *(kind() for kind in HAND_MADE)]
+def descents(weights: Path, cts: Sequence[Path], cases: int, seed: int) -> list[CaseResult]:
+    """One descent of the network, from the start and from its guess: down its value, on the differences of its features,
+    and on those of its embeddings."""
+    network = load_network(weights)
     rows = []
+    for case, problem in _cases(cts, cases, seed, CLEAN):
+        look, embeddings = Look(problem, network), Look(problem, _Embeddings(network))
+        for name, start in (("start", case.start), ("guess", likely(look)[0])):
+            rows.append(_measured(case, name, lambda start=start: start))
+            for kind, steps in (
+                ("value", value_descent(look, start)),
+                ("features", feature_descent(look, start, _LONG)),
+                ("embeddings", feature_descent(embeddings, start, _LONG)),
+            ):
+                rows.append(_measured(case, f"{name}, {kind}", lambda steps=steps: finished(steps)))
+    return rows
+
+
+def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, occluded: float) -> list[CaseResult]:
+    """Degraded X-rays, of which a share is occluded: the networks; the hand-made similarities under the dual-branch
+    network's own descent, from the start, and from the hypotheses that it guesses; and whole registrations."""
+    realism = replace(HARD, occlusion=float(occluded > 0), occluded=occluded)
+    networks = [load_network(path) for path in weights]
+    guessing = next((network for network in networks if isinstance(network, DualBranch)), None)
+    span, rows = SearchRange(), []
+    for case, problem in _cases(cts, cases, seed, realism):
+        rows.append(_measured(case, START, lambda case=case: case.start))
+        for network in networks:
+            steps = learned_search(problem, network, span, seed)
+            rows.append(_measured(case, network.name, lambda steps=steps: finished(steps)))
+        for kind in HAND_MADE:
+            look = Look(problem, kind())
+            steps = feature_descent(look, case.start, _LONG)
+            rows.append(_measured(case, kind.name, lambda steps=steps: finished(steps)))
+            if guessing is not None:
+                steps = best_of_hypotheses(look, Look(problem, guessing), span, seed)
+                rows.append(_measured(case, f"{kind.name}, same hypotheses", lambda steps=steps: finished(steps)))
+        for method in ("learned+cmaes", "auto"):
+            settings = Settings(method=method, search=span, seed=seed)
+            given = (case.given, case.radiographs, case.views, case.start, settings)
+            rows.append(_measured(case, method, lambda given=given: register(*given).pose))
+    return rows
+
+
+def _cases(
+    cts: Sequence[Path], cases: int, seed: int, realism: Realism
+) -> Iterator[tuple[Case, Problem]]:
+    """Cases of the seed's protocol, prepared, while torch has one thread."""
     for path in cts:
         ct = read_ct(path)
         subject = Subject(path.name, ct)
         for number in range(cases):
             case = simulated_case(subject, number, seed, realism=realism)
-            errors = asdict(case.error_of(case.start))
-            rows.append(CaseResult(path.name, number, START, **errors, similarity=np.nan))
             with torch_on_one_thread():
-                problem = problem_of(ct, [case.radiograph], [case.view], case.start, Settings())
-                for network in networks:
-                    clock = time.perf_counter()
-                    pose = finished(learned_descent(problem, network, case.start))
-                    seconds = time.perf_counter() - clock
-                    errors = asdict(case.error_of(pose))
-                    rows.append(
-                        CaseResult(path.name, number, network.name, **errors, similarity=np.nan, seconds=seconds)
-                    )
-    return rows
+                yield case, problem_of(ct, [case.radiograph], [case.view], case.start, Settings())
+
+
+def _measured(case: Case, method: str, found: Callable[[], Pose]) -> CaseResult:
+    clock = time.perf_counter()
+    errors = asdict(case.error_of(found()))
+    seconds = time.perf_counter() - clock
+    return CaseResult(case.ct, case.number, method, **errors, similarity=np.nan, seconds=seconds)
 
 
 def speed(weights: Sequence[Path], ct: Path) -> str:
@@ -168,7 +254,7 @@ def _peak_mb(device: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["convexity", "table1", "hard", "speed"])
+    parser.add_argument("part", choices=["convexity", "table1", "descents", "hard", "speed"])
     parser.add_argument("--weights", type=Path, nargs="*", default=[shipped_weights(name) for name in ARCHITECTURES])
     parser.add_argument("--ct", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=20, help="X-rays per CT")
@@ -179,8 +265,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     clock = time.perf_counter()
     if given.part == "convexity":
-        networks = [*(load_network(path) for path in given.weights), *(kind() for kind in HAND_MADE)]
-        rows = [row for network in networks for row in convexity(network, given.ct, given.cases, given.seed)]
+        rows = cosines_of(given.weights, given.ct, given.cases, given.seed)
         write_convexity(given.output, rows)
         text = convexity_markdown(rows)
     elif given.part == "speed":
@@ -192,6 +277,8 @@ def main() -> None:
             results = table1(
                 given.weights, given.ct, given.cases, given.seed, read_csv(table) if table.exists() else []
             )
+        elif given.part == "descents":
+            results = descents(given.weights[0], given.ct, given.cases, given.seed)
         else:
             results = hard(given.weights, given.ct, given.cases, given.seed, given.occluded)
         write_csv(table, results)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from ..geometry import Pose
-from ..networks.interface import SimilarityNetwork, carried, feature_differences
+from ..networks.interface import carried, feature_differences
 from .descent import shortened
 from .learned_scene import Look, Scene
 
-_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1e-3, 3.0  # of the mean of the diagonal
+FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1e-3, 3.0  # of the mean of the diagonal
 _LONGER, _SHORTER = 3.0, 4.0  # by which the damping falls after a step that is taken, and grows after one that is not
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.4, 60.0
 _LEAST_GAIN = 2e-3  # of a step, as a share of what is left
@@ -21,15 +21,27 @@ _UNITS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # of a twist in 
 
 
 @dataclass(frozen=True, eq=False)
-class _System:
-    """Half the squared differences of features, and their Gauss-Newton system in twists (6,) of `_UNITS`."""
+class System:
+    """Half the squared differences of features, and their Gauss-Newton system in twists (6,) of `_UNITS` along the
+    axes (3, 3) of a C-arm."""
 
     value: float
     matrix: np.ndarray
     way: np.ndarray
+    axes: np.ndarray
 
-    def step(self, damping: float) -> np.ndarray:
-        return np.linalg.solve(self.matrix + damping * np.trace(self.matrix) / 6 * np.eye(6), self.way)
+    @classmethod
+    def of(cls, residuals: torch.Tensor, jacobian: torch.Tensor, axes: np.ndarray) -> System:
+        """Of differences (n,) and their derivative (n, 6), see `FeatureDifferences`."""
+        missed, changes = (part.double().cpu().numpy() for part in (residuals, jacobian))
+        changes = np.concatenate([part @ axes for part in np.split(changes, 2, axis=1)], axis=1) * _UNITS
+        return cls(float(missed @ missed) / 2, changes.T @ changes, -changes.T @ missed, axes)
+
+    def step(self, damping: float = FIRST_DAMPING) -> np.ndarray:
+        """The twist (6,) down, in world."""
+        even = damping * np.trace(self.matrix) / 6 * np.eye(6)
+        turn, shift = (self.axes @ part for part in np.split(_UNITS * np.linalg.solve(self.matrix + even, self.way), 2))
+        return np.concatenate([turn, shift])
 
 
 def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None, None, Pose]:
@@ -37,15 +49,14 @@ def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None,
 
     Ends after so many iterations, or where a step gains next to nothing.
     """
-    problem, axes = look.problem, look.problem.views[0].axes
-    best, damping = start, _FIRST_DAMPING
-    at = look.attempt(lambda scene: _system(look.network, scene, best, problem.isocenter, axes))
+    problem = look.problem
+    best, damping = start, FIRST_DAMPING
+    at = look.attempt(lambda scene: _system(look, scene, best))
     for _ in range(iterations):
         yield
-        turn, shift = (axes @ part for part in np.split(_UNITS * at.step(damping), 2))
-        twist = shortened(np.concatenate([turn, shift]), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
+        twist = shortened(at.step(damping), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
         pose = best.moved(twist, problem.center(best))
-        trial = look.attempt(lambda scene, pose=pose: _system(look.network, scene, pose, problem.isocenter, axes))
+        trial = look.attempt(lambda scene, pose=pose: _system(look, scene, pose))
         if trial.value < at.value:
             gain = 1 - trial.value / max(at.value, 1e-30)
             best, at = pose, trial
@@ -59,12 +70,10 @@ def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None,
     return best
 
 
-def _system(network: SimilarityNetwork, scene: Scene, pose: Pose, isocenter: np.ndarray, axes: np.ndarray) -> _System:
+def _system(look: Look, scene: Scene, pose: Pose) -> System:
     """Of all views together."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
     poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)
-    centers = carried(torch.from_numpy(np.tile(isocenter, (count, 1))).to(device), poses)
-    found = feature_differences(network, scene.moving, scene.fixed, poses, centers, scene.extent)
-    residuals, jacobian = (part.flatten(0, 1).double().cpu().numpy() for part in (found.residuals, found.jacobian))
-    jacobian = np.concatenate([part @ axes for part in np.split(jacobian, 2, axis=1)], axis=1) * _UNITS
-    return _System(float(residuals @ residuals) / 2, jacobian.T @ jacobian, -jacobian.T @ residuals)
+    centers = carried(torch.from_numpy(np.tile(look.problem.isocenter, (count, 1))).to(device), poses)
+    found = feature_differences(look.network, scene.moving, scene.fixed, poses, centers, scene.extent)
+    return System.of(found.residuals.flatten(), found.jacobian.flatten(0, 1), look.problem.views[0].axes)

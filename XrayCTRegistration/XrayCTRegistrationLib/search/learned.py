@@ -21,29 +21,36 @@ _CONVINCING = 0.65  # similarity from which no other hypothesis is tried
 
 
 def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange, seed: int) -> Steps[Pose]:
-    """The pose that a network finds.
+    """The pose that a network finds: see `best_of_hypotheses`. With ProST and SOPI, which it is compared with, a descent
+    on their value, as their authors do, from the start or from SOPI's guess.
 
-    From what the dual-branch network guesses it goes a few steps down on the differences of its features, from one
-    hypothesis after the other until a pose is alike beyond doubt, and from the most alike to the end. How alike a pose
-    is says the registration's similarity: a network is trained for the way, not for the value. With ProST and SOPI it
-    goes down on their value, as their authors do, from the start or from SOPI's guess.
     Where the GPU's memory does not suffice, it goes on with the CPU.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
-    state = RegistrationState("learned", 0.0, problem.start, -1.0)
-    yield state
+    yield RegistrationState("learned", 0.0, problem.start, -1.0)
     look = Look(problem, network)
+    if isinstance(network, DualBranch):
+        return (yield from best_of_hypotheses(look, look, span, seed))
+    start = problem.start
     if isinstance(network, Sopi):
-        guess = look.attempt(lambda scene: guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter))
-        return (yield from value_descent(look, guess))
-    if not isinstance(network, DualBranch):
-        return (yield from value_descent(look, problem.start))
+        start = look.attempt(lambda scene: guessed_pose(network, scene.attenuation, scene.fixed, problem.isocenter))
+    return (yield from value_descent(look, start))
+
+
+def best_of_hypotheses(look: Look, guessing: Look, span: SearchRange, seed: int) -> Steps[Pose]:
+    """From what one network guesses, a few steps down on the differences of another's features, or its own: from one
+    hypothesis after the other until a pose is alike beyond doubt, and from the most alike to the end.
+
+    How alike a pose is says the registration's similarity: a network is trained for the way, not for the value.
+    """
+    problem = look.problem
+    state = RegistrationState("learned", 0.0, problem.start, -1.0)
     level = yield from shown(judging_level(problem, span), state)
     (best,) = judged(level, [problem.start])
-    best = yield from _tried(look, level, span, likely(look), best)
+    best = yield from _tried(look, level, span, likely(guessing), best)
     if best.similarity <= _CONVINCING:
         state = RegistrationState("learned", 0.0, best.pose, -1.0)
-        drawn = yield from shown(drawn_steps(look, span, seed), state)
+        drawn = yield from shown(drawn_steps(guessing, span, seed), state)
         best = yield from _tried(look, level, span, drawn, best)
     state = RegistrationState("learned", 1.0, best.pose, -1.0)
     return (yield from shown(_lower(look, level, span, best.pose, best, _MANY), state)).pose
