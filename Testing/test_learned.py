@@ -122,12 +122,13 @@ def test_a_guess_moves_a_pose_by_what_its_embedding_lacks(case):
         """Embeddings that are the coordinates of the poses, where the CT has no say in them."""
 
         def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-            pair = (torch.from_numpy(_coordinates(pose, ct.center, view))[None, :, None, None] for pose in (true, start))
+            pair = (
+                torch.from_numpy(_coordinates(pose, ct.center, view))[None, :, None, None] for pose in (true, start)
+            )
             return Compared(super().compared(fixed, moving).value, (tuple(pair),))
 
     look = _looked(case, start, Knowing())
-    scene = look.attempt(lambda scene: scene)
-    _, (found,) = hypotheses._guessed(look, scene, [start], 0)
+    _, (found,) = look.attempt(hypotheses._guessed, look, [start], 0)
     np.testing.assert_allclose(found.matrix, true.matrix, atol=1e-3)  # coordinates are float32
 
 
@@ -143,8 +144,7 @@ def test_drawn_hypotheses_are_the_same_for_the_same_seed_and_the_likeliest_come_
     assert len(one) == hypotheses.DESCENDED
     assert all(np.array_equal(a.matrix, b.matrix) for a, b in zip(one, again, strict=True))
     assert not np.array_equal(one[0].matrix, other[0].matrix)
-    scene = look.attempt(lambda scene: scene)
-    values, _ = hypotheses._guessed(look, scene, one, 0)
+    values, _ = look.attempt(hypotheses._guessed, look, one, 0)
     assert (np.diff(values) > -1e-5).all()
 
 
@@ -158,7 +158,7 @@ def test_a_search_stops_at_a_pose_that_is_alike_beyond_doubt(case, monkeypatch):
 
 
 def test_a_search_that_only_finds_worse_poses_or_leaves_its_range_keeps_the_start(case, monkeypatch):
-    *_, true, start = case
+    true = case[3]
     away = Pose.from_parts(np.eye(3), np.array([40.0, 0, 0]))
 
     def astray(look, begin, iterations):
@@ -204,11 +204,11 @@ def test_out_of_gpu_memory_the_descent_goes_on_with_the_cpu_from_where_it_is(cas
     _, _, _, true, start = case
     original, calls = value_descent._value_and_way, []
 
-    def scarce(network, scene, pose, isocenter):
+    def scarce(scene, network, pose, isocenter):
         calls.append(pose)
         if len(calls) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, scene, pose, isocenter)
+        return original(scene, network, pose, isocenter)
 
     monkeypatch.setattr(value_descent, "_value_and_way", scarce)
     with caplog.at_level(logging.WARNING):

@@ -156,8 +156,8 @@ def table1(
 
 
 def descents(weights: Path, cts: Sequence[Path], cases: int, seed: int) -> list[CaseResult]:
-    """One descent of the network, from the start and from its guess: down its value, on the differences of its features,
-    and on those of its embeddings."""
+    """One descent of the network, from the start and from its guess: down its value, on the differences of its
+    features, and on those of its embeddings."""
     network = load_network(weights)
     rows = []
     for case, problem in _cases(cts, cases, seed, CLEAN):
@@ -199,9 +199,7 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, oc
     return rows
 
 
-def _cases(
-    cts: Sequence[Path], cases: int, seed: int, realism: Realism
-) -> Iterator[tuple[Case, Problem]]:
+def _cases(cts: Sequence[Path], cases: int, seed: int, realism: Realism) -> Iterator[tuple[Case, Problem]]:
     """Cases of the seed's protocol, prepared, while torch has one thread."""
     for path in cts:
         ct = read_ct(path)

@@ -69,9 +69,7 @@ def best_ways(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) ->
     return geodesic + torch.from_numpy(np.stack([system.step(0.0) for system in systems])), geodesic
 
 
-def _systems(
-    network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, poses: torch.Tensor
-) -> list[System]:
+def _systems(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, poses: torch.Tensor) -> list[System]:
     centers = carried(batch.isocenters, poses)
     found = feature_differences(network, moving, batch.fixed, poses, centers, batch.extent)
     return [System.of(*one) for one in zip(found.residuals, found.jacobian, (v.axes for v in batch.fixed.views))]

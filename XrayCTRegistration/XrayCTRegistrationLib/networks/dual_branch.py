@@ -41,10 +41,9 @@ class DualBranch(SimilarityNetwork):
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
         both = torch.cat([image.expand(-1, CHANNELS, -1, -1) for image in (fixed, moving)])
-        far, near = (part.chunk(2) for part in self.of_drrs(both))
-        of_far = self.global_head((far[0] - far[1]).square())
-        of_near = self.local_head((near[0] - near[1]).square())
-        return Compared((of_far * of_near).sum(dim=1), (far, near))
+        (far_x, far_m), (near_x, near_m) = (part.chunk(2) for part in self.of_drrs(both))
+        of_far, of_near = self.global_head((far_x - far_m).square()), self.local_head((near_x - near_m).square())
+        return Compared((of_far * of_near).sum(dim=1), ((far_x, far_m), (near_x, near_m)))
 
 
 class SimilarityHead(nn.Module):

@@ -44,7 +44,7 @@ class Sopi(SimilarityNetwork):
 
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
         pairs = tuple(zip(self.of_xrays(fixed), self.of_drrs(moving)))
-        return Compared(sum((x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs), pairs)
+        return Compared(torch.stack([(x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs]).sum(dim=0), pairs)
 
 
 class CompositeEncoder(nn.Module):

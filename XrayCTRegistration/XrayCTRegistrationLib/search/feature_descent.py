@@ -51,12 +51,12 @@ def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None,
     """
     problem = look.problem
     best, damping = start, FIRST_DAMPING
-    at = look.attempt(lambda scene: _system(look, scene, best))
+    at = look.attempt(_system, look, best)
     for _ in range(iterations):
         yield
         twist = shortened(at.step(damping), _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM)
         pose = best.moved(twist, problem.center(best))
-        trial = look.attempt(lambda scene, pose=pose: _system(look, scene, pose))
+        trial = look.attempt(_system, look, pose)
         if trial.value < at.value:
             gain = 1 - trial.value / max(at.value, 1e-30)
             best, at = pose, trial
@@ -70,7 +70,7 @@ def feature_descent(look: Look, start: Pose, iterations: int) -> Generator[None,
     return best
 
 
-def _system(look: Look, scene: Scene, pose: Pose) -> System:
+def _system(scene: Scene, look: Look, pose: Pose) -> System:
     """Of all views together."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
     poses = torch.from_numpy(np.tile(pose.matrix, (count, 1, 1))).to(device)

@@ -17,7 +17,6 @@ from .learned_scene import Look, Scene
 
 DESCENDED = 16  # of the hypotheses that are drawn
 _DRAWN, _AT_ONCE = 192, 8
-_GUESSES = 2  # from the start, and from where that leads
 _JUDGED_PIXELS = 64  # along the longest side
 
 
@@ -42,13 +41,14 @@ def judged(level: Level, poses: Sequence[Pose]) -> list[Hypothesis]:
 
 def likely(look: Look) -> list[Pose]:
     """What each view guesses from its guess from the start, and the start itself."""
-    start, poses = look.problem.start, []
-    for index in range(len(look.problem.views)):
-        pose = start
-        for _ in range(_GUESSES):
-            (pose,) = look.attempt(lambda scene, pose=pose: _guessed(look, scene, [pose], index)[1])
-        poses.append(pose)
-    return [*poses, start]
+    start = look.problem.start
+    return [*(_guessed_twice(look, start, index) for index in range(len(look.problem.views))), start]
+
+
+def _guessed_twice(look: Look, start: Pose, index: int) -> Pose:
+    _, (pose,) = look.attempt(_guessed, look, [start], index)
+    _, (pose,) = look.attempt(_guessed, look, [pose], index)
+    return pose
 
 
 def drawn_steps(look: Look, span: SearchRange, seed: int) -> Generator[None, None, list[Pose]]:
@@ -59,10 +59,9 @@ def drawn_steps(look: Look, span: SearchRange, seed: int) -> Generator[None, Non
     values: list[float] = []
     poses: list[Pose] = []
     for first in range(0, _DRAWN, _AT_ONCE):
-        part = drawn[first : first + _AT_ONCE]
-        guesses = look.attempt(lambda scene, part=part: _guessed(look, scene, part, 0)[1])
+        guesses = look.attempt(_guessed, look, drawn[first : first + _AT_ONCE], 0)[1]
         yield
-        values += look.attempt(lambda scene, guesses=guesses: _guessed(look, scene, guesses, 0)[0])
+        values += look.attempt(_guessed, look, guesses, 0)[0]
         poses += guesses
         yield
     return [poses[index] for index in np.argsort(values)[:DESCENDED]]
@@ -78,7 +77,7 @@ def _drawn(problem: Problem, span: SearchRange, rng: np.random.Generator) -> Pos
 
 
 @torch.no_grad()
-def _guessed(look: Look, scene: Scene, poses: Sequence[Pose], index: int) -> tuple[list[float], list[Pose]]:
+def _guessed(scene: Scene, look: Look, poses: Sequence[Pose], index: int) -> tuple[list[float], list[Pose]]:
     """The network's values at poses, from the X-ray of one view and DRRs, and the true pose as it guesses it from each.
 
     Embeddings are trained to be coordinates of poses, but for what all of a CT have in common: the difference between

@@ -21,8 +21,8 @@ _CONVINCING = 0.65  # similarity from which no other hypothesis is tried
 
 
 def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange, seed: int) -> Steps[Pose]:
-    """The pose that a network finds: see `best_of_hypotheses`. With ProST and SOPI, which it is compared with, a descent
-    on their value, as their authors do, from the start or from SOPI's guess.
+    """The pose that a network finds, see `best_of_hypotheses`; with the baselines, ProST and SOPI, by a descent on
+    their value, as their authors do, from the start or from SOPI's guess.
 
     Where the GPU's memory does not suffice, it goes on with the CPU.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ..xray import XrayImage
 
 _LEAST_BELIEVED = 0.1  # share of the window
 
-Result = TypeVar("Result")
+Given, Result = ParamSpec("Given"), TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -53,16 +53,18 @@ class Look:
         self._scene: Scene | None = None
         self.attempt(lambda scene: None)
 
-    def attempt(self, work: Callable[[Scene], Result]) -> Result:
-        """What work makes of the scene, on the CPU if it must be."""
+    def attempt(
+        self, work: Callable[Concatenate[Scene, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """What work makes of the scene and what else it is given, on the CPU if it must be."""
         try:
             if self._scene is None:
                 self._scene = scene_of(self.problem, self.network, device_for(self.problem.device))
-            return work(self._scene)
+            return work(self._scene, *given, **named)
         except torch.OutOfMemoryError:
             log.warning("The GPU's memory does not suffice for the learned similarity: it goes on with the CPU.")
             self._scene = scene_of(self.problem, self.network, torch.device("cpu"))
-            return work(self._scene)
+            return work(self._scene, *given, **named)
 
 
 def scene_of(problem: Problem, network: SimilarityNetwork, device: torch.device) -> Scene:

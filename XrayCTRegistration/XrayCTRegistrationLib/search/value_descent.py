@@ -31,7 +31,7 @@ def value_descent(look: Look, start: Pose) -> Steps[Pose]:
     ray = problem.views[0].axes[:, 2]
     for iteration in range(_ITERATIONS):
         yield RegistrationState("learned", iteration / _ITERATIONS, best, -1.0)
-        value, way = look.attempt(lambda scene, pose=pose: _value_and_way(look.network, scene, pose, problem.isocenter))
+        value, way = look.attempt(_value_and_way, look.network, pose, problem.isocenter)
         if value < lowest:
             best, lowest = pose, value
         along = (way[3:] @ ray) * ray
@@ -47,7 +47,7 @@ def value_descent(look: Look, start: Pose) -> Steps[Pose]:
 
 
 def _value_and_way(
-    network: SimilarityNetwork, scene: Scene, pose: Pose, isocenter: np.ndarray
+    scene: Scene, network: SimilarityNetwork, pose: Pose, isocenter: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The mean value over the views, and the way down (6,), a twist about the CT's isocentre."""
     device, count = scene.fixed.images.device, len(scene.fixed.views)
