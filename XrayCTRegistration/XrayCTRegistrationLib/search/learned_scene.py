@@ -30,7 +30,8 @@ from ..xray import XrayImage
 
 _LEAST_BELIEVED = 0.1  # share of the window
 
-Given, Result = ParamSpec("Given"), TypeVar("Result")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
