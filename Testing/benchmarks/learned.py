@@ -4,6 +4,7 @@
     python Testing/benchmarks/learned.py table1 ...    start, and every network without and with CMA-ES
     python Testing/benchmarks/learned.py descents ...  from the same starts: down the value, on features, on embeddings
     python Testing/benchmarks/learned.py hard ...      degraded X-rays: networks and hand-made similarities, one descent
+    python Testing/benchmarks/learned.py auto ...      the global search without and with the network's hypotheses
     python Testing/benchmarks/learned.py speed ...     a gradient step, on the CPU and on a GPU where there is one
 
 The weights are the shipped ones, or those that --weights names. CTs must not have been trained on. Every part writes
@@ -20,8 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -34,7 +37,8 @@ from XrayCTRegistrationLib.evaluation.convexity import (
     feature_ways,
     write_convexity,
 )
-from XrayCTRegistrationLib.evaluation.protocol import Case, simulated_case
+from XrayCTRegistrationLib.evaluation.effects import EFFECTS
+from XrayCTRegistrationLib.evaluation.protocol import Case, disagreeing_case, simulated_case
 from XrayCTRegistrationLib.evaluation.runner import START, CaseResult, evaluate
 from XrayCTRegistrationLib.evaluation.subject import Subject
 from XrayCTRegistrationLib.evaluation.tables import ALL_CTS, markdown, summary
@@ -46,9 +50,10 @@ from XrayCTRegistrationLib.networks.interface import EMBEDDED, WINDOW_PX, Compar
 from XrayCTRegistrationLib.networks.weights import ARCHITECTURES, load_network, shipped_weights
 from XrayCTRegistrationLib.realism import CLEAN, HARD, Realism
 from XrayCTRegistrationLib.registration import Settings, problem_of, register
+from XrayCTRegistrationLib.search import global_search
 from XrayCTRegistrationLib.search.feature_descent import feature_descent
 from XrayCTRegistrationLib.search.global_search import SearchRange
-from XrayCTRegistrationLib.search.hypotheses import likely
+from XrayCTRegistrationLib.search.hypotheses import drawn_steps, likely
 from XrayCTRegistrationLib.search.learned import best_of_hypotheses, learned_search
 from XrayCTRegistrationLib.search.learned_scene import Look
 from XrayCTRegistrationLib.search.value_descent import value_descent
@@ -61,6 +66,7 @@ from XrayCTRegistrationLib.training.samples import sampled_batch, training_view
 
 _CMAES = "start + CMA-ES"
 _LONG = 25  # steps of a descent alone
+_REFINED = 6  # of the drawn hypotheses, by the global search: as many as of its own in a round
 _LOCAL_RADIUS_PX = 6  # 13 mm: the radius that registration uses on its own pixels
 
 
@@ -199,6 +205,54 @@ def hard(weights: Sequence[Path], cts: Sequence[Path], cases: int, seed: int, oc
     return rows
 
 
+def auto(weights: Path, cts: Sequence[Path], cases: int, seed: int, effects: Sequence[str]) -> str:
+    """A Markdown table: the global search as it is, and with the network's hypotheses refined beside the start."""
+    network, span = load_network(weights), SearchRange()
+    found: dict[tuple[str, str], list[tuple[float, int, float]]] = {}
+    for path in cts:
+        subject = Subject(path.name, read_ct(path))
+        for number, effect in product(range(cases), effects):
+            case = disagreeing_case(subject, number, seed, effect)
+            with torch_on_one_thread():
+                problem = problem_of(case.given, case.radiographs, case.views, case.start, Settings())
+                for kind in ("as it is", "with hypotheses"):
+                    clock = time.process_time()
+                    hypotheses = []
+                    if kind == "with hypotheses":
+                        look = Look(problem, network)
+                        hypotheses = [*likely(look)[:-1], *finished(drawn_steps(look, span, seed))[:_REFINED]]
+                    pose, drawn = _searched(problem, span, seed, hypotheses)
+                    seconds = time.process_time() - clock
+                    found.setdefault((effect, kind), []).append((case.error_of(pose).mtre_mm, drawn, seconds))
+    lines = ["| effect | search | cases | below 10 mm | poses drawn | CPU seconds |"]
+    lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
+    for (effect, kind), rows in found.items():
+        errors, drawn, seconds = (np.array(part) for part in zip(*rows))
+        figures = f"{100 * np.mean(errors < 10):.0f} % | {drawn.mean():.0f} | {seconds.mean():.1f}"
+        lines.append(f"| {EFFECTS[effect].title} | {kind} | {len(rows)} | {figures} |")
+    return "\n".join([*lines, ""])
+
+
+def _searched(problem: Problem, span: SearchRange, seed: int, hypotheses: Sequence[Pose]) -> tuple[Pose, int]:
+    """What the global search finds, and how many poses it drew, when its round 0 refines further poses."""
+    refined, turned, drawn = global_search._refined, global_search.turned_poses, []
+
+    def with_hypotheses(ground, span, poses, number, *others):  # type: ignore[no-untyped-def]
+        return refined(ground, span, [*poses, *hypotheses] if number == 0 else poses, number, *others)
+
+    def counted(*given):  # type: ignore[no-untyped-def]
+        poses = turned(*given)
+        drawn.extend(poses)
+        return poses
+
+    with (
+        mock.patch.object(global_search, "_refined", with_hypotheses),
+        mock.patch.object(global_search, "turned_poses", counted),
+    ):
+        found = finished(global_search.global_search(problem, span, seed))
+    return found.best.pose, len(drawn)
+
+
 def _cases(cts: Sequence[Path], cases: int, seed: int, realism: Realism) -> Iterator[tuple[Case, Problem]]:
     """Cases of the seed's protocol, prepared, while torch has one thread."""
     for path in cts:
@@ -252,12 +306,13 @@ def _peak_mb(device: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["convexity", "table1", "descents", "hard", "speed"])
+    parser.add_argument("part", choices=["convexity", "table1", "descents", "hard", "auto", "speed"])
     parser.add_argument("--weights", type=Path, nargs="*", default=[shipped_weights(name) for name in ARCHITECTURES])
     parser.add_argument("--ct", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=20, help="X-rays per CT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--occluded", type=float, default=HARD.occluded, help="share of the X-rays of `hard`")
+    parser.add_argument("--effect", nargs="+", choices=EFFECTS, default=list(EFFECTS), help="of `auto`")
     parser.add_argument("-o", "--output", type=Path, default=Path("learned-output"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -266,6 +321,9 @@ def main() -> None:
         rows = cosines_of(given.weights, given.ct, given.cases, given.seed)
         write_convexity(given.output, rows)
         text = convexity_markdown(rows)
+    elif given.part == "auto":
+        text = auto(given.weights[0], given.ct, given.cases, given.seed, given.effect)
+        (given.output / "auto.md").write_text(text, encoding="utf-8")
     elif given.part == "speed":
         text = speed(given.weights, given.ct[0])
         (given.output / "speed.md").write_text(text, encoding="utf-8")
