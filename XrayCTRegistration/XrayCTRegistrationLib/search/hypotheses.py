@@ -16,7 +16,7 @@ from .global_search import SearchRange
 from .learned_scene import Look, Scene
 
 DESCENDED = 16  # of the hypotheses that are drawn
-_DRAWN, _AT_ONCE = 192, 8
+_DRAWN, _AT_ONCE = 192, 4
 _JUDGED_PIXELS = 64  # along the longest side
 
 
