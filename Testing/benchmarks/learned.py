@@ -272,14 +272,35 @@ def _measured(case: Case, method: str, found: Callable[[], Pose]) -> CaseResult:
 
 
 def speed(weights: Sequence[Path], ct: Path) -> str:
-    """A Markdown table: seconds and memory of a gradient step of each network, one X-ray, each in a process alone."""
-    lines = ["| network | device | gradient step, ms | memory it takes, MB |", "| --- | --- | ---: | ---: |"]
+    """A Markdown table: seconds and memory of a gradient step of each network, one X-ray, each in a process alone, and
+    CPU seconds until `learned` has taken its first step."""
+    lines = ["| network | device | gradient step, ms | memory it takes, MB | loading and first step, CPU s |"]
+    lines.append("| --- | --- | ---: | ---: | ---: |")
     for path in weights:
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                milliseconds, megabytes = alone.submit(_gradient_step, path, ct, device).result()
-            lines.append(f"| {load_network(path).name} | {device} | {milliseconds:.1f} | {megabytes:.0f} |")
+                milliseconds, megabytes, seconds = alone.submit(_steps_of, path, ct, device).result()
+            lines.append(
+                f"| {load_network(path).name} | {device} | {milliseconds:.1f} | {megabytes:.0f} | {seconds:.2f} |"
+            )
     return "\n".join([*lines, ""])
+
+
+def _steps_of(weights: Path, ct: Path, device: str) -> tuple[float, float, float]:
+    """What `speed` measures of a network."""
+    return *_gradient_step(weights, ct, device), _first_step(weights, ct, device)
+
+
+def _first_step(weights: Path, ct_path: Path, device: str) -> float:
+    """CPU seconds from weights in a file to the first step of a registration's stage, the X-rays and the CT prepared."""
+    ct = read_ct(ct_path)
+    case = simulated_case(Subject(ct_path.name, ct), 0, 0)
+    with torch_on_one_thread():
+        problem = problem_of(ct, [case.radiograph], [case.view], case.start, Settings(device=device))
+        clock = time.process_time()
+        look = Look(problem, load_network(weights, device))
+        next(feature_descent(look, likely(look)[0], 1))
+        return time.process_time() - clock
 
 
 def _gradient_step(weights: Path, ct_path: Path, device: str, steps: int = 40) -> tuple[float, float]:
