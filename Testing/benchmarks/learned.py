@@ -292,7 +292,7 @@ def _steps_of(weights: Path, ct: Path, device: str) -> tuple[float, float, float
 
 
 def _first_step(weights: Path, ct_path: Path, device: str) -> float:
-    """CPU seconds from weights in a file to the first step of a registration's stage, the X-rays and the CT prepared."""
+    """CPU seconds from weights in a file to the first step of a descent from the guess; X-rays and CT are prepared."""
     ct = read_ct(ct_path)
     case = simulated_case(Subject(ct_path.name, ct), 0, 0)
     with torch_on_one_thread():
