@@ -157,6 +157,17 @@ def test_a_search_stops_at_a_pose_that_is_alike_beyond_doubt(case, monkeypatch):
     assert len(begun) == 2  # from the start, and on to the end
 
 
+def test_a_search_that_nothing_convinces_tries_what_it_drew_and_its_progress_only_grows(case, monkeypatch):
+    start = case[-1]
+    begun, original = [], learned.feature_descent
+    monkeypatch.setattr(learned, "_CONVINCING", 1.0)
+    monkeypatch.setattr(learned, "feature_descent", lambda *given: begun.append(given) or original(*given[:2], 1))
+    states = list(learned.learned_search(_problem(case, start), Seeing(), NEAR, 0))
+    assert len(begun) == 2 + hypotheses.DESCENDED + 1  # guess and start, those that were drawn, and on to the end
+    assert {state.stage for state in states} == {"learned"}
+    assert [state.progress for state in states] == sorted(state.progress for state in states)
+
+
 def test_a_search_that_only_finds_worse_poses_or_leaves_its_range_keeps_the_start(case, monkeypatch):
     true = case[3]
     away = Pose.from_parts(np.eye(3), np.array([40.0, 0, 0]))

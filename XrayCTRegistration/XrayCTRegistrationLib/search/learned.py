@@ -12,12 +12,13 @@ from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
 from .feature_descent import feature_descent
 from .global_search import SearchRange
-from .hypotheses import DESCENDED, Hypothesis, drawn_steps, judged, judging_level, likely
+from .hypotheses import Hypothesis, drawn_steps, judged, judging_level, likely
 from .learned_scene import Look
 from .value_descent import value_descent
 
 _FEW, _MANY = 6, 12  # steps down from every hypothesis, and from the best of their ends
 _CONVINCING = 0.65  # similarity from which no other hypothesis is tried
+_LIKELY = 0.2  # of the progress: guesses and the start, before poses that are drawn
 
 
 def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRange, seed: int) -> Steps[Pose]:
@@ -27,7 +28,7 @@ def learned_search(problem: Problem, network: SimilarityNetwork, span: SearchRan
     Where the GPU's memory does not suffice, it goes on with the CPU.
     Raises InputError when the X-rays show too little of what the views see at their isocentre.
     """
-    yield RegistrationState("learned", 0.0, problem.start, -1.0)
+    yield _searching(0.0, problem.start)
     look = Look(problem, network)
     if isinstance(network, DualBranch):
         return (yield from best_of_hypotheses(look, look, span, seed))
@@ -44,26 +45,30 @@ def best_of_hypotheses(look: Look, guessing: Look, span: SearchRange, seed: int)
     How alike a pose is says the registration's similarity: a network is trained for the way, not for the value.
     """
     problem = look.problem
-    state = RegistrationState("learned", 0.0, problem.start, -1.0)
-    level = yield from shown(judging_level(problem, span), state)
+    level = yield from shown(judging_level(problem, span), _searching(0.0, problem.start))
     (best,) = judged(level, [problem.start])
-    best = yield from _tried(look, level, span, likely(guessing), best)
+    best = yield from _tried(look, level, span, likely(guessing), best, 0.0, _LIKELY)
     if best.similarity <= _CONVINCING:
-        state = RegistrationState("learned", 0.0, best.pose, -1.0)
-        drawn = yield from shown(drawn_steps(guessing, span, seed), state)
-        best = yield from _tried(look, level, span, drawn, best)
-    state = RegistrationState("learned", 1.0, best.pose, -1.0)
-    return (yield from shown(_lower(look, level, span, best.pose, best, _MANY), state)).pose
+        drawn = yield from shown(drawn_steps(guessing, span, seed), _searching(_LIKELY, best.pose))
+        best = yield from _tried(look, level, span, drawn, best, _LIKELY, 1.0)
+    end = yield from shown(_lower(look, level, span, best.pose, best, _MANY), _searching(1.0, best.pose))
+    return end.pose
 
 
-def _tried(look: Look, level: Level, span: SearchRange, poses: Sequence[Pose], best: Hypothesis) -> Steps[Hypothesis]:
-    """The best hypothesis after a few steps down from each pose, until one is convincing."""
+def _tried(
+    look: Look, level: Level, span: SearchRange, poses: Sequence[Pose], best: Hypothesis, first: float, last: float
+) -> Steps[Hypothesis]:
+    """The best hypothesis after a few steps down from each pose, until one is convincing. first, last: the progress."""
     for number, pose in enumerate(poses):
-        state = RegistrationState("learned", number / DESCENDED, best.pose, -1.0)
+        state = _searching(first + (last - first) * number / len(poses), best.pose)
         best = yield from shown(_lower(look, level, span, pose, best, _FEW), state)
         if best.similarity > _CONVINCING:
             break
     return best
+
+
+def _searching(progress: float, pose: Pose) -> RegistrationState:
+    return RegistrationState("learned", progress, pose, -1.0)
 
 
 def _lower(
