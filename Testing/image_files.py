@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -72,3 +73,8 @@ def write_enhanced_ct(path: Path, positions: list, array: np.ndarray = HOUNSFIEL
     frames = [sequence(PlanePositionSequence=sequence(ImagePositionPatient=p))[0] for p in positions]
     groups = {"SharedFunctionalGroupsSequence": shared, "PerFrameFunctionalGroupsSequence": frames}
     return write_dicom(path, (array + 1024).astype(np.uint16), EnhancedCTImageStorage, "CT", **groups)
+
+
+def write_image(path: Path, array: np.ndarray, **options) -> Path:
+    sitk.WriteImage(sitk.GetImageFromArray(array, **options), str(path))
+    return path

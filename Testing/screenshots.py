@@ -1,6 +1,6 @@
 """Pictures of the panel and its views, of the sample before and after registration: `make screenshots`.
 
-Written into Resources/Screenshots/: window.png, panel.png, xray.png, scene3d.png, bones-panel.png.
+Written into Resources/Screenshots/: window.png and small-window.png, panel.png, xray.png, scene3d.png, bones-panel.png.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
-WINDOWS_PX = {"window.png": (1900, 1150)}
+WINDOWS_PX = {"small-window.png": (1280, 800), "window.png": (1900, 1150)}
 XRAY_WINDOW_PX, SCENE_WINDOW_PX = (1480, 1184), (1900, 620)  # of windows that a view is taken from
-BONES_WINDOW_PX = (1400, 900)
-PANEL_HEIGHT_PX = 1355
+BONES_WINDOW_PX = (1400, 950)
+SETTLED_S = 4.0  # until edges are fine and bones stand in 3D
+PANEL_HEIGHT_PX = 1800  # all sections, from top to bottom
 
 
 def main() -> None:
@@ -42,10 +43,12 @@ def take(host: Any) -> None:
     host.wait(lambda: host.ui.registerButton.enabled, 120)
     host.press(host.ui.registerButton)
     host.wait(lambda: host.ui.registerButton.text == "Register", 120)
-    host.idle(1.0)  # until the edges are fine
+    host.idle(SETTLED_S)
     fold(host, geometry=True, pose=True)
     for name, window_px in WINDOWS_PX.items():
         show_views(host, window_px, zoom=1.0)
+        host.ui.imagesCollapsibleButton.collapsed = name == "small-window.png"
+        host.idle(0.3)
         save(window.grab(), name)
     show_views(host, XRAY_WINDOW_PX)
     save(window.layout_manager.sliceWidget("Xray1").grab(), "xray.png")
@@ -71,7 +74,7 @@ def take_bones(host: Any) -> None:
     host.wait(lambda: host.ui.registerButton.enabled, 120)
     host.press(host.ui.registerButton)
     host.wait(lambda: host.ui.registerButton.text == "Register", 240)
-    host.idle(1.0)  # until the edges are fine
+    host.idle(SETTLED_S)
     fold(host, geometry=True, pose=True)
     show_views(host, BONES_WINDOW_PX, zoom=1.3)
     host.ui.imagesCollapsibleButton.collapsed = True

@@ -1,84 +1,35 @@
-"""`xrayct register --bones`: from files to files, what a person can get wrong, and the scene as 3D Slicer reads it."""
+"""`xrayct register --bones`: from files to files, names, and the scene as 3D Slicer reads it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from cli_bones_case import MOTION, NAMES, REGISTER, label_array, moved_into, register, report_of, write_labels
+from cli_case import link_into
 from mrml_nodes import FLIP
-from test_bones import CENTERS, TO_WORLD, VIEW, ellipsoids, in_plane_mm, segment_of, xray_of
+from test_bones import CENTERS, in_plane_mm, segment_of
 from typer.testing import CliRunner
 from XrayCTRegistrationLib.bones import registration as bones_registration
 from XrayCTRegistrationLib.cli import app
 from XrayCTRegistrationLib.cli.bones import joint_of
 from XrayCTRegistrationLib.errors import InputError
-from XrayCTRegistrationLib.geometry import Pose
-from XrayCTRegistrationLib.io.poses import read_pose, write_pose
-from XrayCTRegistrationLib.io.volumes import write_ct
-from XrayCTRegistrationLib.registration import centered
-
-CARM = {
-    "source_to_detector_mm": 1000.0,
-    "source_to_isocenter_mm": 700.0,
-    "pixel_spacing_mm": [1.5, 1.5],
-    "image_size_px": [160, 160],
-    "view": "PA",
-}
-MOTION = Pose(np.eye(4)).moved(np.array([0, np.radians(4.0), 0, 2.0, 0, 1.5]), np.array(CENTERS["second"]))
-NAMES = {"first": "Wirbel fünf", "second": "a/b: links"}  # with what file names cannot hold
-
-
-def write_labels(path: str, array: np.ndarray, matrix: np.ndarray = TO_WORLD, **entries: str) -> None:
-    """Labels (slices, rows, columns), or (..., layers), of voxels that stand straight."""
-    image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
-    image.SetSpacing(np.diag(matrix)[:3].tolist())
-    image.SetOrigin(matrix[:3, 3].tolist())
-    for key, value in entries.items():
-        image.SetMetaData(key, value)
-    sitk.WriteImage(image, path)
-
-
-def label_array() -> np.ndarray:
-    array = np.zeros((64, 64, 64), np.uint8)
-    for number, name in enumerate(CENTERS, start=1):
-        array[segment_of(name).mask.array] = number
-    return array
+from XrayCTRegistrationLib.io.poses import read_pose
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A CT of two ellipsoids in a block, their labels, a C-arm, an X-ray after the second has moved, and its pose."""
-    folder = tmp_path_factory.mktemp("bones")
-    ct = ellipsoids({})
-    pose = centered(ct, [VIEW])
-    write_ct(folder / "ct.nrrd", ct)
-    write_pose(folder / "start.tfm", pose)
-    pixels = 60000 * xray_of(ellipsoids({"second": MOTION}), pose).pixels
-    sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.uint16)), str(folder / "xray.png"))
-    (folder / "carm.json").write_text(json.dumps(CARM))
-    write_labels(str(folder / "labels.nii.gz"), label_array())
-    (folder / "names.json").write_text(json.dumps({"1": NAMES["first"], "2": NAMES["second"]}), encoding="utf-8")
-    return folder
+    return moved_into(tmp_path_factory.mktemp("bones"))
 
 
 @pytest.fixture
 def inputs(made, tmp_path, monkeypatch) -> Path:
-    for path in made.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).symlink_to(path)
+    link_into(tmp_path, made)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-REGISTER = ["register", "ct.nrrd", "xray.png", "-g", "carm.json", "--polarity", "dark", "--method", "gradient"]
-
-
-def register(*options: str, output: str = "out"):
-    return CliRunner().invoke(app, [*REGISTER, "--init", "start.tfm", "-o", output, *options])
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +40,6 @@ def registered(made) -> tuple[Path, str]:
     result = CliRunner().invoke(app, [*files, "--init", str(made / "start.tfm"), "-o", str(made / "out"), *bones])
     assert result.exit_code == 0, result.output
     return made / "out", result.output
-
-
-def report_of(folder: Path) -> dict:
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def test_every_bone_has_its_pose_in_a_file_whatever_its_name(registered):
@@ -254,100 +201,6 @@ def test_what_ends_the_bones_leaves_the_pose_of_the_whole(inputs, monkeypatch, f
     assert "The best pose so far is in out/pose.tfm" in result.output
     assert result.exit_code == (130 if failure is KeyboardInterrupt else 2)
     assert ("Error: second: nothing of it" in result.output) is isinstance(failure, InputError)
-
-
-def bad(array: np.ndarray, matrix: np.ndarray = TO_WORLD, names: tuple[str, str] | None = None) -> Callable[[], None]:
-    """What writes bad.nrrd, as a segmentation of 3D Slicer where names of the segments 1 and 9 are given."""
-    entries = {f"Segment{k}_Name": name for k, name in enumerate(names or ())}
-    entries |= {f"Segment{k}_LabelValue": value for k, value in zip(range(len(names or ())), ("1", "9"))}
-    return lambda: write_labels("bad.nrrd", array, matrix, **entries)
-
-
-def with_single_voxel() -> np.ndarray:
-    array = label_array()
-    array[5, 5, 5] = 7
-    return array
-
-
-FAR = TO_WORLD + np.array([[0, 0, 0, 500.0]] * 3 + [[0, 0, 0, 0]])
-WATER = (np.indices((64, 64, 64)).sum(axis=0) < 60).astype(np.uint8)
-LABELS = bad(label_array())
-BAD: dict[str, tuple[Callable[[], object], list[str], str]] = {
-    "no such bone": (LABELS, ["--bone", "L9,1"], "bad.nrrd: there is no bone 'L9'. There are: 1 (1), 2 (2)."),
-    "a single voxel": (
-        bad(with_single_voxel()),
-        ["--bone", "7"],
-        "bad.nrrd: 7: the segment is a single voxel, which is no bone. Outline it, or leave it out.",
-    ),
-    "empty": (bad(0 * label_array()), [], "bad.nrrd: the label map is empty: every voxel is 0."),
-    "an empty segment": (
-        bad(label_array(), names=("L4", "L5")),
-        ["--bone", "L5"],
-        "bad.nrrd: L5: the segment is empty, which is no bone.",
-    ),
-    "no whole numbers": (
-        bad(label_array() * np.float32(0.5)),
-        [],
-        "bad.nrrd: the values are not all whole numbers, as in an image or in a label map that was interpolated.",
-    ),
-    "another CT's": (
-        bad(label_array(), FAR),
-        [],
-        "of the segment lie outside the CT, so it is the segmentation of another CT, or placed otherwise.",
-    ),
-    "another CT's, named": (bad(label_array(), FAR), ["--bone", "2"], "bad.nrrd: 2: 100% of the segment lie outside"),
-    "no bone": (
-        bad(WATER),
-        [],
-        "bad.nrrd: the CT is as dense as bone in none of the segments. Name the bones with --bone",
-    ),
-    "names twice": (
-        bad(np.where(label_array() == 2, 9, label_array()).astype(np.uint8), names=("L5", "L5")),
-        [],
-        "bad.nrrd: L5: several segments bear this name. Rename them, or choose one of them.",
-    ),
-    "flat": (bad(np.ones((1, 64, 64), np.uint8)), [], "64 x 64 x 1 voxels, which is no segmentation of a CT."),
-    "missing": (lambda: None, [], "bad.nrrd: there is no such file"),
-    "joint": (LABELS, ["--joint", "3"], "--joint 3: this is not two numbers."),
-    "joint of 0": (LABELS, ["--joint", "0,2"], "--joint 0,2: The motion between neighbours is 0 degrees."),
-    "no names": (
-        LABELS,
-        ["--bone-names", "carm.json"],
-        "carm.json: 'source_to_detector_mm': 1000.0 is no number with its name. Write",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_segmentation_that_cannot_be_used_is_refused_by_name_and_nothing_is_written(inputs, case):
-    make, options, message = BAD[case]
-    make()
-    result = register("--bones", "bad.nrrd", *options)
-    assert result.exit_code == 2, result.output
-    assert message in result.output
-    assert "Traceback" not in result.output
-    assert len([line for line in result.output.splitlines() if line.startswith("Error")]) == 1
-    assert list(Path("out").iterdir()) == []
-
-
-def test_what_a_segmentation_lacks_is_told_before_the_ct_is_read(inputs):
-    Path("ct.nrrd").unlink()
-    assert "there is no bone 'L9'" in register("--bones", "labels.nii.gz", "--bone", "L9").output
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--bone", "L5"], "--bone: the segmentation is missing that the bones are in. Give it with --bones"),
-        (["--joint", "free"], "--joint: the segmentation is missing"),
-        (["--bone-names", "names.json"], "--bone-names: the segmentation is missing"),
-        (["--bones", "labels.nii.gz", "--trial", "x.cfg"], "--bones: a trial has a volume for each bone"),
-    ],
-)
-def test_options_of_bones_that_do_not_go_together_are_refused(inputs, options, message):
-    result = register(*options)
-    assert result.exit_code == 2
-    assert message in result.output
 
 
 def test_many_bones_are_told_with_the_time_they_take_before_it_is_taken(inputs, monkeypatch):

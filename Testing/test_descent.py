@@ -103,3 +103,26 @@ def test_a_search_that_ends_at_the_neighbouring_vertebra_slides_back_along_the_b
     monkeypatch.setattr(searching, "_round", only_there)
     found = finished(global_search(problem, SearchRange(), 0))
     assert problem.distance_mm(found.best.pose, true) < 5.0
+
+
+def test_a_search_without_a_convincing_pose_looks_closer_at_the_best(case, monkeypatch):
+    problem, true = case
+    near = true.moved(np.array([0.03, 0.0, 0.02, 2.0, 1.0, 6.0]), problem.center(true))
+    wrong = Pose.about(problem.center(true), rotation_from_euler(np.radians((0.0, 60.0, 0.0))), np.zeros(3)) @ true
+
+    def alike_by_accident(ground, span, seed, number, *_):
+        yield from ()
+        return [searching.Candidate(problem, wrong, 0.5, number), searching.Candidate(problem, near, 0.45, number)]
+
+    monkeypatch.setattr(searching, "_round", alike_by_accident)
+    monkeypatch.setattr(searching, "_AHEAD", 1.0)  # two rounds that agree do not convince
+    monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
+    found = finished(global_search(problem, SearchRange(), 0))
+    assert problem.distance_mm(found.best.pose, true) < 2.0
+    assert found.best.similarity > found.runner_up + 0.3
+
+
+def iter_nothing():
+    """Steps that find nothing."""
+    yield from ()
+    return []

@@ -1,4 +1,4 @@
-"""Documents that repeat the code: thresholds, messages, the tutorial's buttons and commands; and links."""
+"""Documents that repeat the code: messages, the tutorial's buttons and commands; and links."""
 
 from __future__ import annotations
 
@@ -7,33 +7,17 @@ import json
 import re
 import shlex
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import REPOSITORY
 from typer.testing import CliRunner
 from XrayCTRegistrationLib.cli import app
 
 DOCS = REPOSITORY / "Resources" / "docs"
 LIBRARY = REPOSITORY / "XrayCTRegistration" / "XrayCTRegistrationLib"
-THRESHOLDS = re.findall(
-    r"^\| `([\w.]+)` \| ([^|]+) \|", (DOCS / "thresholds.md").read_text(encoding="utf-8"), re.MULTILINE
-)
-
 MESSAGES = re.findall(r"^\| `([^`]+)`", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def test_the_page_of_thresholds_names_many():
-    assert len(THRESHOLDS) > 40
-    assert len({name for name, _ in THRESHOLDS}) == len(THRESHOLDS)
-
-
-@pytest.mark.parametrize(("name", "value"), THRESHOLDS)
-def test_a_threshold_has_the_value_that_its_page_says(name, value):
-    module, _, constant = name.rpartition(".")
-    found = getattr(import_module(f"XrayCTRegistrationLib.{module}"), constant)
-    assert found == ast.literal_eval(value.strip()), "change Resources/docs/thresholds.md with it"
 
 
 @cache
@@ -82,7 +66,25 @@ def test_the_tutorials_commands_run_one_after_the_other(tmp_path, monkeypatch):
     assert [one["level"] for one in confidence] == ["high", "high"]
 
 
-@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_and_options_that_pages_name_are_those_of_the_command_line(path):
+    commands = typer.main.get_command(app).commands
+    options = {name: {"--help", *(o for one in it.params for o in one.opts)} for name, it in commands.items()}
+    every = {"--version"}.union(*options.values())
+    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8"))
+    for line in re.findall(r"xrayct ([a-z]+ [^`\n]*)", text):
+        name, *given = line.split()
+        assert name in options, line
+        assert {one for one in given if re.match(r"--?[a-z]", one)} <= options[name], line
+    for line in text.splitlines():
+        if not re.search(r"benchmarks/|pip |torchrun", line):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= every, line
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(path):
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8")):
         file, _, section = link.partition("#")

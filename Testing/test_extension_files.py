@@ -152,6 +152,19 @@ def test_loading_and_opening_the_module_imports_nothing_that_does_not_come_with_
     assert not foreign
 
 
+def test_the_panels_files_do_not_import_each_other_in_a_circle():
+    """Sections know what is chosen, not the panel that puts them together."""
+    waiting = {
+        path: {other for other in library_files_imported_by(path) if other.parent == path.parent} - {path}
+        for path in (MODULE / "XrayCTRegistrationLib" / "panel").glob("*.py")
+        if path.name != "__init__.py"
+    }
+    while ready := [path for path, needed in waiting.items() if not needed & waiting.keys()]:
+        for path in ready:
+            del waiting[path]
+    assert not waiting
+
+
 def library_files_imported_by(path) -> list:
     """Files of the library that importing a file imports, its packages' __init__ included."""
     found = []

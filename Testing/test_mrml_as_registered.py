@@ -7,11 +7,17 @@ import pytest
 from mrml_nodes import CARM, new_scene, rigid, transform_node, xray_node
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import view_from_carm
+from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.xray import Polarity, Radiograph, xray_image
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from XrayCTRegistrationLib.mrml.display import as_registered_node, likely_polarity, show_as_registered
+from XrayCTRegistrationLib.mrml.display import (
+    as_registered_node,
+    likely_polarity,
+    show_as_registered,
+    show_as_registered_steps,
+)
 from XrayCTRegistrationLib.mrml.frames import ijk_to_ras
 from XrayCTRegistrationLib.mrml.shown import Shown
 from XrayCTRegistrationLib.mrml.volumes import fill_volume, voxels
@@ -52,6 +58,26 @@ def test_it_shows_the_very_line_integrals_that_are_registered(node):
     expected = xray_image(Radiograph(counts().astype(np.float32)), Polarity.DARK).line_integrals
     np.testing.assert_array_equal(voxels(shown)[0], expected)
     assert as_registered_node(node) is shown
+
+
+def test_between_two_pauses_the_window_waits_for_a_part_of_it_only(node):
+    """Reading, guessing the polarity, line integrals, field and window, the node: none of them with another."""
+    steps = show_as_registered_steps(node)
+    for _ in range(4):
+        next(steps)
+        assert as_registered_node(node) is None
+    assert finished(steps) is as_registered_node(node)
+
+
+@pytest.mark.parametrize("pauses", [1, 3])
+def test_an_xray_that_is_removed_meanwhile_leaves_nothing_behind(scene, node, pauses):
+    steps = show_as_registered_steps(node)
+    for _ in range(pauses):
+        next(steps)
+    scene.RemoveNode(node)
+    count = scene.GetNumberOfNodes()
+    assert finished(steps) is None
+    assert scene.GetNumberOfNodes() == count
 
 
 def test_bone_is_bright_and_the_window_is_the_bodys_not_the_airs(node):

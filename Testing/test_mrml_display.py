@@ -21,7 +21,9 @@ from XrayCTRegistrationLib.mrml.inputs import inputs_of  # noqa: E402
 from XrayCTRegistrationLib.mrml.models import beam_node, bone_node, bone_surface_steps, show_beam, show_bone  # noqa: E402
 from XrayCTRegistrationLib.mrml.overlay import (  # noqa: E402
     Drawn,
+    add_edges,
     clear_edges,
+    edge_colors_node,
     edge_points,
     overlay_node,
     show_edges,
@@ -33,6 +35,7 @@ from XrayCTRegistrationLib.mrml.views import (  # noqa: E402
     look_over_sources,
     show_images,
     show_xrays,
+    show_xrays_steps,
 )
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node  # noqa: E402
 from XrayCTRegistrationLib.mrml.xrays import view_of  # noqa: E402
@@ -66,6 +69,18 @@ def test_edges_lie_on_the_detector_of_the_xray_under_a_parent_at_any_resolution(
     np.testing.assert_allclose((before + behind) / 2, expected * (-1, -1, 1), atol=1e-4)  # single precision
     np.testing.assert_allclose(np.linalg.norm(before - behind, axis=1), 1.0, atol=1e-4)
     assert overlay.GetPolyData().GetNumberOfLines() == 4
+
+
+def test_what_edges_are_shown_by_is_added_once_and_told_once(scene):
+    node, told = xray_node(scene), []
+    node.AddObserver("ModifiedEvent", lambda caller, event: told.append(event))
+    assert add_edges(node)
+    assert overlay_node(node) is not None
+    assert edge_colors_node(node) is not None
+    assert len(told) == 1
+    assert not add_edges(node)
+    show_edges(node, [Drawn(square(1, 4), view_of(node))])
+    assert len(told) == 1
 
 
 def test_new_edges_replace_the_old_ones_without_a_new_node(scene):
@@ -153,6 +168,18 @@ def test_slice_views_show_the_xray_upright_at_its_detector_with_its_edges(scene)
     assert left_top[2] == pytest.approx(0, abs=1e-9)
     assert slice_node.GetSliceVisible()
     show_xrays(scene, [node, xray_node(scene, "second")])  # a view that the layout does not have
+
+
+def test_xrays_come_into_their_views_one_after_the_other_and_one_that_goes_meanwhile_is_left_out(scene):
+    first, second = xray_node(scene), xray_node(scene, "second")
+    (_, shown), (_, other) = add_slice_view(scene, "Xray1"), add_slice_view(scene, "Xray2")
+    steps = show_xrays_steps(scene, [first, second])
+    next(steps)
+    assert shown.GetBackgroundVolumeID() == first.GetID()
+    assert other.GetBackgroundVolumeID() is None
+    scene.RemoveNode(second)
+    finished(steps)
+    assert other.GetBackgroundVolumeID() is None
 
 
 def test_a_view_shows_the_image_as_registered_or_as_stored_and_stays_where_it_was_moved(scene):

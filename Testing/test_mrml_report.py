@@ -97,12 +97,15 @@ def test_the_folder_holds_what_the_command_line_writes(registered, spine, result
 
 def test_the_report_has_the_entries_of_the_command_lines(registered, spine, result, tmp_path):
     from XrayCTRegistrationLib.cli.inputs import Inputs
-    from XrayCTRegistrationLib.cli.report import write_result
+    from XrayCTRegistrationLib.cli.report import Registered, write_result
     from XrayCTRegistrationLib.mrml.xrays import radiograph_of
+    from XrayCTRegistrationLib.registration import problem_of
 
     _, xray, pose = registered
     inputs = Inputs(spine, (radiograph_of(xray),), (VIEW,), (None,), "ct", ("x.png",), ("carm.json",), (None,))
-    write_result(tmp_path, inputs, Settings(method="auto", device="cpu"), "center", result)
+    settings = Settings(method="auto", polarity=result.polarities[0], device="cpu")
+    problem = problem_of(spine, inputs.radiographs, inputs.views, result.start, settings)
+    write_result(tmp_path, inputs, settings, "center", Registered(problem.attenuation, problem.images, result))
     theirs, ours = json.loads((tmp_path / "report.json").read_text()), kept_report(pose)
     assert set(ours) == set(theirs)
     assert set(ours["xrays"][0]) == set(theirs["xrays"][0])

@@ -14,12 +14,14 @@ from XrayCTRegistrationLib.overlay import (
     overlay_drr,
     overlay_figure,
     overlay_projector,
+    overlay_projector_of,
     overlay_rgb,
 )
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import centered
 from XrayCTRegistrationLib.simulation import line_integrals
-from XrayCTRegistrationLib.volume import Volume
+from XrayCTRegistrationLib.state import finished
+from XrayCTRegistrationLib.volume import Volume, prepared_attenuation
 from XrayCTRegistrationLib.xray import Polarity, Radiograph, XrayImage, xray_image
 
 CARM = {
@@ -88,6 +90,7 @@ def test_the_grey_below_is_untouched_and_the_green_lies_on_the_edges():
 @pytest.mark.parametrize("size", [100, 800])
 def test_a_drr_of_another_resolution_is_drawn_at_the_same_place(size):
     """The X-ray shows the same field at half, and at four times, the DRR's resolution."""
+    pytest.importorskip("PIL", reason="lines are enlarged by Pillow, which is of the cli extra")
     green = is_green(overlay_rgb(flat((size, size)), disc()))
     rows, columns = np.nonzero(green)
     scale = size / 200
@@ -137,6 +140,23 @@ def test_edges_at_the_true_pose_lie_on_the_edges_of_the_x_ray():
     assert steepness[shifted].mean() < 0.8 * on  # and no longer do 4 mm aside
 
 
+def test_a_part_of_the_grey_image_is_as_bright_as_in_the_whole():
+    values = np.random.default_rng(0).random((90, 120)).astype(np.float32)
+    image = XrayImage(values, values > 0.01)
+    part = slice(20, 50), slice(30, 110)
+    np.testing.assert_array_equal(grey_image(image, part), grey_image(image)[part])
+
+
+def test_edges_are_drawn_of_a_registered_ct_as_of_its_file_and_its_attenuation_stays_as_it_was():
+    ct, view = synthetic_spine(0, 4.0), view_from_carm(CARM)
+    pose = centered(ct, [view])
+    attenuation = finished(prepared_attenuation(ct))
+    before = attenuation.array.copy()
+    drawn = overlay_drr(overlay_projector_of(attenuation), view, pose)
+    np.testing.assert_array_equal(drawn, overlay_drr(overlay_projector(ct), view, pose))
+    np.testing.assert_array_equal(attenuation.array, before)
+
+
 def test_bone_is_brought_out_and_soft_tissue_left_as_it_is():
     ct = Volume(np.full((20, 20, 20), -10, np.int16), np.diag([5.0, 5.0, 5.0, 1.0]))
     ct.array[:, :, 10:] = 500
@@ -163,6 +183,8 @@ def test_the_figure_has_four_panels_a_row_for_each_view_and_moves_the_edges_from
     assert one.dtype == np.uint8
     assert two.shape[1] == one.shape[1]
     assert two.shape[0] > one.shape[0] + EDGE_PX * 120 // 160
+    drawn_before = [overlay_drr(projector, view, result)]
+    np.testing.assert_array_equal(overlay_figure(projector, [item], start, result, drawn_before), one)
     panels = np.array_split(is_green(one), 4, axis=1)
     assert [panel.any() for panel in panels] == [False, True, True, False]
     assert (panels[1] != panels[2]).any()
@@ -175,7 +197,10 @@ def test_a_small_ct_is_shown_enlarged_in_the_figure():
     view = view_from_carm(CARM | {"pixel_spacing_mm": [2.0, 2.0]})
     pose = centered(ct, [view])
     image = XrayImage(line_integrals(ct, view, pose), np.ones((120, 160), bool))
-    figure = overlay_figure(overlay_projector(ct), [OverlayView("a", image, view)], pose, pose)
+    projector, item = overlay_projector(ct), OverlayView("a", image, view)
+    figure = overlay_figure(projector, [item], pose, pose)
+    whole = overlay_figure(projector, [item], pose, pose, [overlay_drr(projector, view, pose)])
+    np.testing.assert_array_equal(whole, figure)  # the DRR of the whole X-ray is not of what is shown
     columns = np.flatnonzero(is_green(np.array_split(figure, 4, axis=1)[1]).any(axis=0))
     # 20 mm wide and 0.7 of the way to the detector: its shadow is 29 of 320 mm wide, and a quarter of that is shown.
     assert np.ptp(columns) > 0.3 * EDGE_PX

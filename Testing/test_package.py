@@ -136,6 +136,16 @@ def test_every_public_name_has_an_example_that_runs():
     assert outcome.failed == 0, "".join(report)
 
 
+def test_everything_that_the_reference_says_of_a_type_is_in_its_example():
+    sections = re.split(r"^## ", (DOCS / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    missing = []
+    for section in sections:
+        text, _, example = section.partition("Example:")
+        members = re.findall(r"^\*\*`(\w+)", text, re.MULTILINE)
+        missing += [f"{section.split()[0]}.{one}" for one in members if not re.search(rf"\.{one}\b", example)]
+    assert not missing
+
+
 def test_the_reference_is_what_make_api_writes():
     spec = importlib.util.spec_from_file_location("api", DOCS / "api.py")
     api = importlib.util.module_from_spec(spec)

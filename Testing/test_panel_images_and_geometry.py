@@ -95,6 +95,25 @@ def test_a_carm_file_is_read_and_named_as_the_origin(host, tmp_path):
     assert host.ui.registerButton.enabled
 
 
+def test_the_cameras_of_an_autoscoper_trial_are_read_as_carm_files(host, tmp_path):
+    """One of each version of MayaCam, each for the frame of its own camera; the trial itself is told what to give."""
+    from dataset_files import write_trial
+    from XrayCTRegistrationLib.mrml.xrays import view_of
+
+    trial = write_trial(tmp_path / "trial")
+    section = host.panel.panel.images
+    section.take_files([trial.folder / f"XMA_UND/cam0{number}/UND.0001.png" for number in (1, 2)])
+    points = trial.true.apply(trial.ct.corners())
+    for number, (node, name, expected) in enumerate(zip(xrays(host), ("cam01.txt", "cam02.csv"), trial.views)):
+        host.ui.geometryViewComboBox.currentIndex = number
+        host.ui.carmPathLineEdit.currentPath = str(trial.folder / "Calibration" / name)
+        pixels, wanted = (view.project_points(points)[0] for view in (view_of(node), expected))
+        np.testing.assert_allclose(pixels, wanted, atol=1e-4)
+    host.ui.carmPathLineEdit.currentPath = str(trial.folder / "wrist.cfg")
+    assert "wrist.cfg" in host.ui.geometryMessageLabel.text
+    assert "mayaCam_csv" in host.ui.geometryMessageLabel.text
+
+
 class Database:
     """Stands for slicer.dicomDatabase: one file of one instance."""
 

@@ -58,12 +58,15 @@ def test_pictures_stay_below_a_megabyte_in_all():
     assert sum(sizes) < 1_000_000
 
 
-def test_the_repositorys_address_is_the_one_of_its_entry_in_the_index():
-    sys.path.insert(0, str(REPOSITORY / "Resources"))
-    try:
-        import address
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def address(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "Resources"))
+    import address
+
+    return address
+
+
+def test_the_repositorys_address_is_the_one_of_its_entry_in_the_index(address):
     page = address.address()
     name = page.rpartition("/")[2]
     places = 0
@@ -74,3 +77,32 @@ def test_the_repositorys_address_is_the_one_of_its_entry_in_the_index():
                 places += 1
                 assert page in word or address.raw(page) in word, (file, word)
     assert places >= 5
+
+
+def test_publishing_elsewhere_is_one_command(address, tmp_path, monkeypatch):
+    """Every file that has the address is changed, and none is forgotten."""
+    old, new = address.address(), "https://github.com/somebody/SlicerXrayCTRegistration2"
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for pattern in ("*.*", "Resources/**/*.*", "XrayCTRegistration/**/*.*")
+        for path in REPOSITORY.glob(pattern)
+        if path.suffix in (".md", ".py", ".json", ".txt", ".cff", ".toml", ".ui", ".cmake")
+    }
+    files = [path for path, text in texts.items() if old in text or address.raw(old) in text]
+    for path in files:
+        copy = tmp_path / path.relative_to(REPOSITORY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(texts[path], encoding="utf-8")
+    for name in address.REPEATED:
+        copy = tmp_path / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text((REPOSITORY / name).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    monkeypatch.setattr(address, "ENTRY", tmp_path / "XrayCTRegistration.json")
+    monkeypatch.setattr("sys.argv", ["address.py", f"{new}.git"])
+    address.main()
+    assert address.address() == new
+    for path in tmp_path.rglob("*.*"):
+        text = path.read_text(encoding="utf-8")
+        assert old not in text, path
+        assert address.raw(old) not in text, path

@@ -57,11 +57,13 @@ def body() -> Body:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What somebody gives to the registration: a CT, and X-rays with what they believe of their geometry."""
+    """What somebody gives to the registration: a CT, X-rays with what they believe of their geometry, and where they
+    saw the CT stand."""
 
     ct: Volume
     pixels: tuple[np.ndarray, ...]
     carms: tuple[dict, ...] = (CARM,)
+    start: Pose | None = None
 
 
 def shown(counts: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
@@ -76,6 +78,15 @@ def blades(shape: tuple[int, int]) -> np.ndarray:
     field = np.zeros(shape, bool)
     field[9:-14, 12:-8] = True
     return field
+
+
+def with_markers(pixels: np.ndarray) -> np.ndarray:
+    """A row of one bright value at the top, as systems write."""
+    return np.concatenate([np.full_like(pixels[:1], pixels.max()), pixels[1:]])
+
+
+def near(body: Body) -> Pose:
+    return body.true.moved(np.array([0.03, -0.02, 0.04, 4.0, -3.0, 5.0]), body.true.apply(body.ct.center))
 
 
 def cylinder_of(body: Body, radius_mm: float, outside: float) -> Volume:
@@ -100,6 +111,11 @@ RIGHT: dict[str, Callable[[Body], Given]] = {
     "counts, a round field, nothing outside": lambda b: Given(b.ct, (np.where(FIELD, b.counts, 0),)),
     "a screen's grey, a round field, black outside": lambda b: Given(b.ct, (shown(b.counts, FIELD),)),
     "counts, four blades, nothing outside": lambda b: Given(b.ct, (np.where(blades(b.counts.shape), b.counts, 0),)),
+    "counts, a round field, a row of markers": lambda b: Given(b.ct, (with_markers(np.where(FIELD, b.counts, 0)),)),
+    "counts, four blades, a little behind them": lambda b: Given(
+        b.ct, (np.where(blades(b.counts.shape), b.counts, np.random.default_rng(2).poisson(80.0, b.counts.shape)),)
+    ),
+    "a whole body, centred elsewhere, from a start": lambda b: Given(long_ct(b), (b.counts,), start=near(b)),
     "a windowed picture, both ends clipped": lambda b: Given(b.ct, (shown(b.counts),)),
     "float counts after a dark current, some negative": lambda b: Given(
         b.ct, (((b.counts - 0.02 * b.counts.max()) / b.counts.max()).astype(np.float32),)
@@ -129,7 +145,7 @@ def outcome(given: Given, folder: Path, body: Body, settings: Settings | None = 
         sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.float32)), str(path))
         radiographs.append(read_radiograph(path))
         views.append(view_from_carm(carm))
-    result = register(read_ct(folder / "ct.nii.gz"), radiographs, views, settings=settings)
+    result = register(read_ct(folder / "ct.nii.gz"), radiographs, views, given.start, settings)
     return mtre_mm(bone_points(body.ct), result.pose, body.true), result.confidence.level
 
 

@@ -8,7 +8,13 @@ import sys
 
 import numpy as np
 import pytest
+from XrayCTRegistrationLib.geometry import view_from_carm
 from XrayCTRegistrationLib.io.radiographs import write_radiograph
+from XrayCTRegistrationLib.io.volumes import write_ct
+from XrayCTRegistrationLib.phantom import synthetic_spine
+from XrayCTRegistrationLib.registration import centered
+from XrayCTRegistrationLib.simulation import line_integrals
+from XrayCTRegistrationLib.volume import Volume
 
 CARM = {
     "source_to_detector_mm": 1000,
@@ -87,3 +93,50 @@ print(*sys.modules)
     unneeded = {"cma", "matplotlib", "scipy.stats", "scipy.spatial", "scipy.optimize", "pydicom", "dask", "pandas"}
     assert not modules & unneeded
     assert not modules & {"safetensors", "XrayCTRegistrationLib.networks"}
+
+
+def test_a_registration_from_files_to_files_loads_no_more_than_that(tmp_path):
+    spine = synthetic_spine(0, 8.0)
+    write_ct(tmp_path / "ct.nii.gz", Volume(np.rint(spine.array).astype(np.int16), spine.ijk_to_world))
+    (tmp_path / "carm.json").write_text(json.dumps(CARM))
+    view = view_from_carm(CARM)
+    integrals = line_integrals(spine, view, centered(spine, [view]))
+    write_radiograph(tmp_path / "xray.png", np.rint(20000 * np.exp(-integrals)).astype(np.uint16))
+    given = ["ct.nii.gz", "xray.png", "-g", "carm.json", "--method", "gradient", "-o", "out"]
+    said, modules = modules_after(COMMAND, "register", *given, cwd=tmp_path)
+    assert "scene.mrb" in said
+    unneeded = {"cma", "matplotlib", "scipy.stats", "scipy.spatial", "scipy.optimize", "pydicom", "dask", "pandas"}
+    assert not modules & (unneeded | {"safetensors", "XrayCTRegistrationLib.networks"})
+
+
+def test_a_command_ends_without_taking_apart_what_it_has_loaded():
+    """At the end of a process Python collects garbage: among nothing, once everything is frozen."""
+    script = """
+import atexit, gc, sys
+from XrayCTRegistrationLib.cli import main
+atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())))
+sys.argv = ["xrayct", "--version"]
+main()
+"""
+    said, counts = modules_after(script)
+    frozen, left = (int(count) for count in sorted(counts, key=int, reverse=True))
+    assert "xrayct" in said
+    assert left < frozen / 100
+
+
+@pytest.mark.parametrize(("seconds", "loaded"), [("0", False), ("2", True)], ids=["quick", "slow"])
+def test_what_computes_is_loaded_while_something_else_takes_long_and_not_otherwise(seconds, loaded):
+    script = """
+import sys, time
+from XrayCTRegistrationLib.cli.loading import loading_meanwhile
+try:
+    with loading_meanwhile():
+        time.sleep(float(sys.argv[1]))
+        raise ValueError("as it was")
+except ValueError as error:
+    print(error)
+print(*sys.modules)
+"""
+    said, modules = modules_after(script, seconds)
+    assert said.splitlines()[0] == "as it was"
+    assert ("XrayCTRegistrationLib.registration" in modules) is loaded

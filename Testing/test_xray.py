@@ -31,6 +31,28 @@ def test_a_bright_image_keeps_its_order_and_a_logarithmic_dark_one_is_turned_ove
     np.testing.assert_allclose(logarithmic, bright, atol=1e-6)
 
 
+def test_counts_that_were_turned_black_for_white_are_read_as_counts():
+    integrals = absorption()
+    integrals[:10, :10] = 15.0  # opaque, so that the least count is none
+    counts = np.round(20000 * np.exp(-integrals)).astype(np.float32)
+    expected = xray_image(Radiograph(counts), Polarity.DARK).line_integrals
+    told = xray_image(Radiograph(counts.max() - counts, logarithmic=False), Polarity.BRIGHT)
+    np.testing.assert_allclose(told.line_integrals, expected, atol=1e-6)
+    assert told.others == ()
+    untold = xray_image(Radiograph(counts.max() - counts), Polarity.BRIGHT)
+    (other,) = untold.others
+    assert (untold.logarithmic, other.logarithmic) == (True, False)
+    np.testing.assert_allclose(other.line_integrals, expected, rtol=1e-2, atol=1e-3)
+
+
+def test_the_other_reading_of_dark_pixels_is_that_of_logarithmic_ones():
+    pixels = (9 - absorption()).astype(np.float32)
+    (other,) = xray_image(Radiograph(pixels), Polarity.DARK).others
+    told = xray_image(Radiograph(pixels, logarithmic=True), Polarity.DARK).line_integrals
+    np.testing.assert_allclose(other.line_integrals / other.line_integrals.max(), told, atol=1e-5)
+    assert other.logarithmic
+
+
 def test_pixels_without_a_count_stay_finite():
     pixels = np.full((50, 50), 100, np.float32)
     pixels[:, ::2] = 99

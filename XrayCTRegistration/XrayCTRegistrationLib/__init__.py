@@ -1,7 +1,6 @@
 """Rigid registration of a CT to X-ray images, without qt, slicer or MRML.
 
-    from XrayCTRegistrationLib import Settings, register
-    from XrayCTRegistrationLib.io.volumes import read_ct
+    from XrayCTRegistrationLib import Settings, read_ct, register
 
 Names below are loaded when they are first used, so that importing the package alone needs nothing else.
 """
@@ -31,6 +30,18 @@ _HOMES = {
     "register": "registration",
     "registration_steps": "registration",
     "RegistrationState": "state",
+    "Evidence": "confidence",
+    "read_ct": "io.volumes",
+    "read_radiograph": "io.radiographs",
+    "read_carm": "io.carm_files",
+    "read_pose": "io.poses",
+    "write_pose": "io.poses",
+    "read_segments": "io.label_files",
+    "Segment": "bones.segments",
+    "Joint": "bones.joints",
+    "register_bones": "bones.registration",
+    "BonesResult": "bones.registration",
+    "BoneResult": "bones.registration",
 }
 __all__ = list(_HOMES)
 

@@ -19,6 +19,7 @@ _LEVELS = ("low", "moderate", "high")
 _UNALIKE = 0.15  # similarity below which the DRR explains next to nothing
 _AMBIGUOUS = 0.1  # lead over another pose that says little
 _LITTLE = 0.3  # of the CT's footprint, compared
+_LEVER_MM = 50.0  # from the isocentre to the points whose uncertainty is told
 _PATCHES, _STRUCTURED = 4, 0.25  # along each side; a patch with less than this share of the mean structure says nothing
 
 
@@ -62,7 +63,7 @@ def evidence_of(views: list[Comparison], covariance: np.ndarray, runner_up_gap: 
         compared=float(np.mean([float(one.compared) for one in views])),
         runner_up_gap=runner_up_gap,
         agreement=float(np.mean([_agreement(one) for one in views])),
-        uncertainty_mm=float(np.sqrt(max(shift + turn * 50.0**2 * 2 / 3, 0.0))),
+        uncertainty_mm=float(np.sqrt(max(shift + turn * _LEVER_MM**2 * 2 / 3, 0.0))),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ Rgb = tuple[int, int, int]  # 0 to 255
 
 _GAP_PX, _TITLE_PX, _NAME_PX, _FONT_PX, _MARK_PX = 8, 26, 26, 15, 11
 _BACKGROUND, _TITLE_GREY, _NAME_GREY = (18, 18, 18), (235, 235, 235), (165, 165, 165)
+_COMPRESSION = 3  # of 9: takes half the time of what Pillow chooses, for a few percent more bytes
 _FONTS = ("DejaVuSans.ttf", "Arial.ttf", "arial.ttf")  # of the system, with letters that Pillow's own font lacks
 
 
@@ -81,6 +83,13 @@ def laid_out(
         draw.rectangle(mark, fill=color)
         write(left + _MARK_PX + _GAP_PX, height + down, name, _TITLE_GREY)
     return np.asarray(figure)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture, uint8 (rows, columns, 3), as a PNG file."""
+    from PIL import Image
+
+    Image.fromarray(picture).save(path, compress_level=_COMPRESSION)
 
 
 def _legend_places(lengths_px: Sequence[float], width_px: int) -> tuple[list[tuple[int, int]], int]:

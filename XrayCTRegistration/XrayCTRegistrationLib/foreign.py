@@ -42,7 +42,7 @@ def foreign_objects(line_integrals: np.ndarray, mask: np.ndarray) -> np.ndarray:
         if lowest.sum() >= _FEWEST_PX:
             tall |= _mostly(_tall(-smooth, seen), lowest)
         tall = ndimage.binary_dilation(tall, iterations=max(1, round(_RIM_SHARE * max(small.shape))))
-        if tall[seen].mean() <= _MOST_SHARE:
+        if tall.any() and tall[seen].mean() <= _MOST_SHARE:
             rows, columns = (np.minimum(np.arange(n) // factor, m - 1) for n, m in zip(mask.shape, small.shape))
             found = found | tall[rows[:, None], columns]
     return found

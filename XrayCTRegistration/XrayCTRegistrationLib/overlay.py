@@ -46,15 +46,27 @@ def overlay_projector(ct: Volume, device: str = "cpu") -> Projector:
 
 def overlay_projector_steps(ct: Volume, device: str = "cpu") -> Generator[object, None, Projector]:
     """As `overlay_projector`, with pauses."""
-    volume = yield from prepared_attenuation(ct)
-    for plane in volume.array:
-        excess = plane * np.float32(1 / WATER_ATTENUATION_PER_MM)
-        excess -= np.float32(_BONE_FROM)
-        excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
-        np.clip(excess, 0, _BONE_GAIN, out=excess)
-        plane *= 1 + excess
-        yield None
-    return (yield from projector_steps(volume, device))
+    attenuation = yield from prepared_attenuation(ct)
+    return (yield from _drawing_edges(attenuation, device))
+
+
+def overlay_projector_of(attenuation: Volume, device: str = "cpu") -> Projector:
+    """As `overlay_projector`, of the attenuation per mm of a CT that was prepared already."""
+    return finished(_drawing_edges(attenuation, device))
+
+
+def _drawing_edges(attenuation: Volume, device: str) -> Generator[object, None, Projector]:
+    shown = yield from attenuation.downsampled_steps((1, 1, 1), _with_bone_brought_out)
+    return (yield from projector_steps(shown, device))
+
+
+def _with_bone_brought_out(attenuation: np.ndarray) -> np.ndarray:
+    excess = attenuation * np.float32(1 / WATER_ATTENUATION_PER_MM)
+    excess -= np.float32(_BONE_FROM)
+    excess *= np.float32(_BONE_GAIN / (_BONE_TO - _BONE_FROM))
+    np.clip(excess, 0, _BONE_GAIN, out=excess)
+    excess += 1
+    return np.multiply(excess, attenuation, out=excess)
 
 
 def overlay_drr(projector: Projector, view: XrayView, pose: Pose) -> np.ndarray:
@@ -89,26 +101,41 @@ def overlay_rgb(image: XrayImage, drr: np.ndarray) -> np.ndarray:
     return with_edges(_rgb(grey_image(image)), drr)
 
 
-def grey_image(image: XrayImage) -> np.ndarray:
-    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it."""
+def grey_image(image: XrayImage, part: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+    """The X-ray (rows, columns) as uint8, windowed to what is well inside the mask, dimmed outside it.
+
+    part: rows and columns that are wanted; the window is that of the whole.
+    """
     low, high = grey_window(image)
-    return _windowed(image.line_integrals, low, high, np.where(image.mask, 1.0, _OUTSIDE_MASK))
+    brightness = np.where(image.mask[part], np.float32(1), np.float32(_OUTSIDE_MASK))
+    return _windowed(image.line_integrals[part], low, high, brightness)
 
 
-def overlay_figure(projector: Projector, views: Sequence[OverlayView], start: Pose, result: Pose) -> np.ndarray:
+def overlay_figure(
+    projector: Projector,
+    views: Sequence[OverlayView],
+    start: Pose,
+    result: Pose,
+    drrs: Sequence[np.ndarray | None] | None = None,
+) -> np.ndarray:
     """Every X-ray, with the edges at the start and at the result, and the DRR there, side by side; a row per X-ray.
 
-    projector: of `overlay_projector`. A CT of a small part of the X-ray is shown enlarged, with its surroundings.
-    Returns uint8 (rows, columns, 3).
+    projector: of `overlay_projector`. drrs: of `overlay_drr` at the result, one per X-ray, where they were drawn
+    already. A CT of a small part of the X-ray is shown enlarged, with its surroundings. Returns uint8 (rows, columns,
+    3).
     """
-    rows = [_panels(projector, item, start, result) for item in views]
+    there = drrs if drrs is not None else [None] * len(views)
+    rows = [_panels(projector, item, start, result, drr) for item, drr in zip(views, there)]
     return laid_out(rows, [item.name for item in views], _TITLES)
 
 
-def _panels(projector: Projector, item: OverlayView, start: Pose, result: Pose) -> list[np.ndarray]:
-    """The four pictures of a row, uint8 (rows, columns, 3)."""
+def _panels(
+    projector: Projector, item: OverlayView, start: Pose, result: Pose, whole: np.ndarray | None
+) -> list[np.ndarray]:
+    """The four pictures of a row, uint8 (rows, columns, 3). whole: the DRR of the whole X-ray at the result."""
     grey, view = enlarged(item, [(projector, start), (projector, result)])
-    before, after = (overlay_drr(projector, view, pose) for pose in (start, result))
+    before = overlay_drr(projector, view, start)
+    after = whole if whole is not None and view is item.view else overlay_drr(projector, view, result)
     drr = _windowed(after, *np.percentile(after, GREY_PERCENTS))
     return [grey, with_edges(grey, before), with_edges(grey, after), _rgb(drr)]
 
@@ -119,8 +146,9 @@ def enlarged(item: OverlayView, bodies: Sequence[tuple[Projector, Pose]]) -> tup
     from PIL import Image
 
     first, size_px = _field_about_shadows(item.view, bodies)
-    view = item.view.cropped(first, size_px)
-    grey = grey_image(item.image)[first[1] : first[1] + size_px[1], first[0] : first[0] + size_px[0]]
+    view = item.view if size_px == item.view.size_px else item.view.cropped(first, size_px)
+    part = slice(first[1], first[1] + size_px[1]), slice(first[0], first[0] + size_px[0])
+    grey = grey_image(item.image, part)
     return _rgb(np.asarray(Image.fromarray(grey).resize(edge_view(view).size_px, Image.Resampling.LANCZOS))), view
 
 
@@ -154,9 +182,11 @@ def with_edges(rgb: np.ndarray, drr: np.ndarray, color: tuple[float, float, floa
         drr = _resampled(drr, shape)
     alpha = edges(drr).astype(np.float32)
     if drr.shape != shape:
-        alpha = np.minimum(1.5 * _resampled(alpha, shape), 1)
-    below = rgb.astype(np.float32)
-    return np.rint(below + alpha[..., None] * (np.array(color, np.float32) - below)).astype(np.uint8)
+        alpha = np.minimum(1.5 * _enlarged(alpha, shape), 1)
+    drawn, crossed = rgb.copy(), alpha > 0
+    below = rgb[crossed].astype(np.float32)
+    drawn[crossed] = np.rint(below + alpha[crossed][:, None] * (np.array(color, np.float32) - below))
+    return drawn
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:
@@ -172,3 +202,11 @@ def _resampled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Linearly interpolated so that the outer borders of both images coincide; float32."""
     factors = np.array(shape) / array.shape
     return ndimage.zoom(array.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
+
+
+def _enlarged(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """As `_resampled`, to a finer resolution."""
+    from PIL import Image
+
+    rows, columns = shape
+    return np.asarray(Image.fromarray(array).resize((columns, rows), Image.Resampling.BILINEAR))

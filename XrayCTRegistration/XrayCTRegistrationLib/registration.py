@@ -24,9 +24,9 @@ from .geometry import Pose, XrayView, common_isocenter
 from .levels import Level, LevelSteps, Problem
 from .projector import device_for
 from .search.cmaes import cmaes
-from .search.descent import Descended, descend, descend_in_depth, descend_through
+from .search.descent import Descended, descend, descend_at, descend_in_depth
 from .search.global_search import NEAR, SearchRange, global_search
-from .search.polarity import Reading, readings, together
+from .search.polarity import Reading, read_at, readings, together
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
@@ -202,17 +202,20 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
     outcome.pose = yield from learned_search(problem, network, settings.span, settings.seed)
 
 
-def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
+def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
     """Descent at 48, 96 and 160 pixels along the longest side, after a search or CMA-ES at 96 and 160; then bones and
     soft tissue each for itself, where the soft tissue has parted from the bones. Where it leaves the range of the
-    search, the image does not hold the pose, and the pose stays as it was."""
+    search, the image does not hold the pose, and the pose stays as it was. Returns the problem with the X-rays read as
+    the pose shows that they are meant."""
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
-        pixel_mm = problem.extent_mm(pose) / pixels
-        level = yield from shown(problem.level(pose, pixel_mm, 1.5 * pixel_mm), _refining(0.0, pose))
-        steps = descend_through(level, pose, problem.center(pose), _COARSE_ITERATIONS)
+        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
+    read = yield from shown(read_at(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
+    if read is not problem:
+        problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
+        pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
@@ -221,6 +224,7 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     outcome.strayed = not settings.span.holds(*problem.motion(end.pose))
     if not outcome.strayed:
         outcome.pose, outcome.covariance = end.pose, end.covariance
+    return problem
 
 
 def _refining(progress: float, pose: Pose) -> RegistrationState:

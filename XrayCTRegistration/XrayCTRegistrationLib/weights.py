@@ -14,12 +14,13 @@ import torch
 
 from .geometry import XrayView
 from .hounsfield import AIR_HU
+from .tissue import BONE_HU
 from .volume import Volume, per_mm
 from .windows import window_mean
 
 _BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there
 _CUT_SHARE = 0.03  # of a face's voxels that are body, from which the face counts as cut
-_BONE_HU, _BONE_ALONE = 150.0, 0.5  # a CT of which more than half of all that is not air is bone holds bones alone
+_BONE_ALONE = 0.5  # a CT of which more than half of all that is not air is bone holds bones alone
 _COMPLETE, _USELESS = 1.0, 0.5  # shares of a ray's way through the body that are in the CT, weighed 1 and 0
 _FAR = 1e9
 
@@ -46,7 +47,7 @@ class Extent:
         step = max(1, round((array.size / 1e6) ** (1 / 3)))
         sample = array[::step, ::step, ::step]
         matter = int((sample > per_mm((AIR_HU + _BODY_HU) / 2)).sum())
-        bone_alone = int((sample > per_mm(_BONE_HU)).sum()) > _BONE_ALONE * max(matter, 1)
+        bone_alone = int((sample > per_mm(BONE_HU)).sum()) > _BONE_ALONE * max(matter, 1)
         return cls(attenuation.size, attenuation.ijk_to_world, cut & (not bone_alone), bone_alone)
 
     @property

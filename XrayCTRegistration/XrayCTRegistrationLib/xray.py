@@ -16,6 +16,8 @@ from .field import irradiated_field
 from .foreign import foreign_objects
 from .state import finished
 
+_LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,7 @@ class Radiograph:
     pixels: (rows, columns) float32, untouched values.
     where: the file's or node's name, for messages.
     polarity: what the file's tags say, None where they do not.
-    logarithmic: whether the pixels went through a logarithm already, whatever their polarity.
+    logarithmic: whether the pixels went through a logarithm already, whatever their polarity; None where nobody told.
     valued: (rows, columns) bool, False where the file holds no value (NaN) and `pixels` the nearest one there is; None
         where every pixel has its own. What has none is masked.
     """
@@ -41,7 +43,7 @@ class Radiograph:
     pixels: np.ndarray
     where: str = "the X-ray"
     polarity: Polarity | None = None
-    logarithmic: bool = False
+    logarithmic: bool | None = None
     valued: np.ndarray | None = None
 
     @property
@@ -61,14 +63,27 @@ class XrayImage:
 
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
     mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
+    logarithmic: whether the pixels were taken to have gone through a logarithm, where nobody told; None where it is
+    known.
     """
 
     line_integrals: np.ndarray
     mask: np.ndarray
+    logarithmic: bool | None = None
+
+    @cached_property
+    def others(self) -> tuple[XrayImage, ...]:
+        """The same pixels, taken to have gone through a logarithm if they were not, and the other way about; none where
+        it is known."""
+        if self.logarithmic is None:
+            return ()
+        values = self.line_integrals
+        integrals = _absorbed(values.max() - values) if self.logarithmic else 1 - np.exp(-values)
+        return (XrayImage(integrals, self.mask, not self.logarithmic),)
 
 
 def radiograph_of_pixels(
-    pixels: np.ndarray, where: str, polarity: Polarity | None = None, logarithmic: bool = False
+    pixels: np.ndarray, where: str, polarity: Polarity | None = None, logarithmic: bool | None = None
 ) -> Radiograph:
     """A radiograph of pixels (rows, columns) as its file holds them, which may be NaN; the log tells how many are.
 
@@ -109,8 +124,9 @@ def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | No
 
     That is whatever has no value or lies outside the irradiated field, its penumbra, and objects that are plainly
     foreign (see `foreign_objects`), found whatever the polarity.
-    Dark polarity: minus the logarithm of the intensity (Beer-Lambert), or minus the pixels where they are logarithmic.
-    Bright polarity: the pixels as they are, since images made bright on dark went through a logarithm.
+    Pixels that count the beam, bone dark, or bright where that was turned about: minus their logarithm (Beer-Lambert).
+    Pixels that went through a logarithm: as they are, bone bright. Where nobody told which, images of bright polarity
+    are taken for logarithmic and others not; `XrayImage.others` holds the other choice.
     mask: (rows, columns), nonzero where the image may be used.
     Raises InputError when pixels are not finite or all alike, or when the mask does not fit or leaves too little.
     """
@@ -137,11 +153,14 @@ def xray_image_steps(
         if mask.shape != pixels.shape:
             raise InputError(f"{where}: the mask has {mask.shape[::-1]} pixels, the X-ray {pixels.shape[::-1]}.")
         usable &= mask > 0
-    if usable.mean() < 0.01:
-        raise InputError(f"{where}: less than 1 % of the X-ray is left inside the mask. Widen or drop the mask.")
+    if usable.mean() < _LEAST_USABLE:
+        raise InputError(
+            f"{where}: less than {100 * _LEAST_USABLE:g} % of the X-ray is left inside the mask. Widen or drop it."
+        )
     integrals = line_integrals_of(radiograph, polarity)
     yield
-    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable))
+    taken = _logarithmic(radiograph, polarity) if radiograph.logarithmic is None else None
+    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken)
 
 
 def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
@@ -149,12 +168,20 @@ def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
     `xray_image`."""
     pixels = np.asarray(radiograph.pixels, dtype=np.float32)
     low, high = float(pixels.min()), float(pixels.max())
-    if polarity is Polarity.BRIGHT:
-        return (pixels - low) / (high - low)
-    if radiograph.logarithmic:
-        return (high - pixels) / (high - low)
-    # Half the smallest step of the grey scale stands for "nothing counted".
-    step = np.diff(np.unique(pixels[:: max(1, len(pixels) // 256)])).min(initial=high - low)
-    floor = 0.5 * max(float(step), (high - min(low, 0.0)) * 1e-5)
-    intensity = np.maximum(pixels - min(low, 0.0), floor)
-    return np.log(intensity.max()) - np.log(intensity)
+    if _logarithmic(radiograph, polarity):
+        return (pixels - low if polarity is Polarity.BRIGHT else high - pixels) / (high - low)
+    return _absorbed(high - pixels if polarity is Polarity.BRIGHT else pixels - min(low, 0.0))
+
+
+def _logarithmic(radiograph: Radiograph, polarity: Polarity) -> bool:
+    told = radiograph.logarithmic
+    return polarity is Polarity.BRIGHT if told is None else told
+
+
+def _absorbed(intensity: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of intensities (rows, columns), the least 0; half the smallest step of the grey scale stands
+    for "nothing counted"."""
+    most = float(intensity.max())
+    step = np.diff(np.unique(intensity[:: max(1, len(intensity) // 256)])).min(initial=most)
+    floor = np.float32(0.5 * max(float(step), most * 1e-5))
+    return np.log(most) - np.log(np.maximum(intensity, floor))

@@ -94,6 +94,23 @@ def bones_steps(
     InputError that names the segment, or the X-ray, that cannot be registered, before any pose is sought; and where the
     method is too coarse for bones.
     """
+    steps = bones_problem_steps(ct, radiographs, views, segments, start, settings, masks, others, joint)
+    _, result = yield from steps
+    return result
+
+
+def bones_problem_steps(
+    ct: Volume,
+    radiographs: Sequence[Radiograph],
+    views: Sequence[XrayView],
+    segments: Sequence[Segment],
+    start: Pose | None = None,
+    settings: Settings | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
+    others: Sequence[Segment] = (),
+    joint: Joint | None = None,
+) -> Steps[tuple[Problem, BonesResult]]:
+    """As `bones_steps`; returns the problem, too, as `registered_problem_steps` does."""
     _check_method(settings)
     check_distinct(segments)
     tell_of_many(segments)
@@ -119,7 +136,7 @@ def bones_steps(
             together = yield from course.through(climbed(resolution, bodies, (0, *seen), SCALES[-1], _STEPS))
             for number in seen:
                 bones[number - 1] = yield from course.through(_reported(resolution, together, number, whole))
-    return BonesResult(whole, tuple(bones), spent + time.perf_counter() - begin)
+    return problem, BonesResult(whole, tuple(bones), spent + time.perf_counter() - begin)
 
 
 def _check_method(settings: Settings | None) -> None:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from ..bones.names import file_names
 from ..bones.overlay import DrawnBone, bones_figure
 from ..bones.surface import surface_of
+from ..figure_layout import write_picture
 from ..io.poses import write_pose
 from ..io.report import BONES_FIGURE, ReportedBone
 from ..io.scene import SceneBone
@@ -61,7 +60,7 @@ def write_bones(folder: Path, bones: RegisteredBones, views: Sequence[OverlayVie
     for name, bone in zip(bones.pose_files, bones.found.bones):
         write_pose(folder / name, bone.pose)
     drawn = bones.drawn()
-    Image.fromarray(bones_figure(views, drawn, bones.found.whole.pose)).save(folder / BONES_FIGURE)
+    write_picture(folder / BONES_FIGURE, bones_figure(views, drawn, bones.found.whole.pose))
     return drawn
 
 

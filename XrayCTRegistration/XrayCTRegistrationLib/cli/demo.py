@@ -80,7 +80,7 @@ def demo(
     voxels = None if ct is None else stored_voxels(ct, volume.array.shape)
     inputs = Inputs(volume, (radiograph,), (view,), (None,), name, ("xray.png",), ("geometry.json",), (None,), voxels)
     settings = Settings(search=SearchRange(), device=device.value, seed=seed)
-    result, _ = registered(inputs, start, settings, "center", folder)
+    result = registered(inputs, start, settings, "center", folder).result
     before, after = (pose_error(pose, true, points, view, volume.center) for pose in (start, result.pose))
     facts([*_error_facts(before, after), *result_facts(result), files_fact(folder, (*FILES, *names))])
     say(f"Look at {folder / 'overlay.png'}, or open {folder / 'scene.mrb'} in 3D Slicer.")

@@ -19,6 +19,7 @@ from ..io.volumes import read_ct, read_image
 from ..volume import Volume
 from ..xray import Radiograph
 from .console import waiting
+from .loading import loading_meanwhile
 
 NO_MASK = "none"
 
@@ -53,7 +54,7 @@ def read_inputs(ct: Path, xrays: Sequence[str], geometries: Sequence[Path], mask
     for path in geometries:
         read_carm(path)  # what is wrong with one of them is said before the images are read
     radiographs, views, read = _read_images(xrays, geometries, mask_names)
-    with waiting(f"Reading {ct.name}"):
+    with waiting(f"Reading {ct.name}"), loading_meanwhile():
         volume = read_ct(ct)
     names = tuple(str(path) for path in geometries)
     voxels = stored_voxels(ct, volume.array.shape)

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InputError
 from .console import facts, files_fact, table, waiting
+from .loading import load
 from .options import (
     CT_HELP,
     METHOD_HELP,
@@ -212,7 +213,8 @@ def register(
             f"{Path(inputs.ct_name).name}: --scene light needs a CT in one NIfTI or NRRD file that holds Hounsfield "
             "units as they are, which this is not. Leave the option out."
         )
-    with waiting("Starting"):  # torch takes a second to load: what is wrong with a file has been said before
+    with waiting("Starting"):  # which takes two seconds: what is wrong with a file has been said before
+        load()
         from ..registration import Settings, centered
         from ..search.global_search import NEAR, SearchRange
 
@@ -227,13 +229,14 @@ def register(
     )
     start = given or centered(inputs.ct, inputs.views)
     chosen_bones = None if asked is None else asked.within(inputs.ct)
-    result, found = registered(inputs, start, settings, init, folder, scene is SceneChoice.LIGHT, chosen_bones)
+    found = registered(inputs, start, settings, init, folder, scene is SceneChoice.LIGHT, chosen_bones)
     from .bone_results import TABLE, table_rows
     from .report import files_of, hint_facts, result_facts
 
-    if found is not None:
-        table(TABLE, table_rows(found, inputs.xray_names))
-    facts([*result_facts(result), *hint_facts(inputs, result), files_fact(folder, files_of(found))])
+    if found.bones is not None:
+        table(TABLE, table_rows(found.bones, inputs.xray_names))
+    rows = [*result_facts(found.result), *hint_facts(inputs, found.result)]
+    facts([*rows, files_fact(folder, files_of(found.bones))])
 
 
 def _asked(bones: Path, names: Path | None, wanted: list[str], joint: str | None) -> AskedBones:

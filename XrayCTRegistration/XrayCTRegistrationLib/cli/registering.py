@@ -13,11 +13,11 @@ from .exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..geometry import Pose
-    from ..registration import RegistrationResult, Settings
+    from ..registration import Settings
     from ..state import Steps
-    from .bone_results import RegisteredBones
     from .bones import ChosenBones
     from .inputs import Inputs
+    from .report import Registered
 
 
 def registered(
@@ -28,20 +28,19 @@ def registered(
     folder: Path,
     linked: bool = False,
     bones: ChosenBones | None = None,
-) -> tuple[RegistrationResult, RegisteredBones | None]:
+) -> Registered:
     """Register under progress bars and write the results, the scene last; on Ctrl-C, write the best pose so far and end
-    the program, as after an error once there is a pose. linked: see `write_scene`. Returns what was found of the CT in
-    one piece, and of its bones."""
+    the program, as after an error once there is a pose. linked: see `write_scene`."""
     from .report import write_interrupted, write_result, write_result_scene
     from .stages import Interrupted, watched
 
     try:
-        result, found = watched(_steps(inputs, start, settings, bones))
+        found = watched(_steps(inputs, start, settings, bones))
         try:
             with waiting("Drawing the overlay"):
-                views = write_result(folder, inputs, settings, init, result, found)
+                views = write_result(folder, inputs, settings, init, found)
         except KeyboardInterrupt:
-            raise Interrupted("writing", result.pose) from None
+            raise Interrupted("writing", found.result.pose) from None
     except Interrupted as stop:
         write_interrupted(folder, inputs, settings, init, start, stop.pose, stop.stage)
         kept = f"The best pose so far is in {folder / 'pose.tfm'}."
@@ -52,26 +51,28 @@ def registered(
         raise typer.Exit(INTERRUPTED) from None
     try:
         with waiting("Writing the scene"):
-            write_result_scene(folder, inputs, result.pose, views, linked, found)
+            write_result_scene(folder, inputs, found.result.pose, views, linked, found.bones)
     except KeyboardInterrupt:
         say(f"Interrupted while writing the scene. The result is in {folder}, without scene.mrb.", "Note: ", "yellow")
         raise typer.Exit(INTERRUPTED) from None
-    return result, found
+    return found
 
 
-def _steps(
-    inputs: Inputs, start: Pose, settings: Settings, bones: ChosenBones | None
-) -> Steps[tuple[RegistrationResult, RegisteredBones | None]]:
+def _steps(inputs: Inputs, start: Pose, settings: Settings, bones: ChosenBones | None) -> Steps[Registered]:
     """The registration of the CT, and of its bones where some were chosen."""
+    from .report import Registered
+
     what = inputs.ct, inputs.radiographs, inputs.views
     if bones is None:
-        from ..registration import registration_steps
+        from ..registration import prepared_steps, registered_problem_steps
 
-        return (yield from registration_steps(*what, start, settings, inputs.masks)), None
-    from ..bones.registration import bones_steps
+        prepared = yield from prepared_steps(*what, start, settings, inputs.masks)
+        problem, result = yield from registered_problem_steps(prepared)
+        return Registered(problem.attenuation, problem.images, result)
+    from ..bones.registration import bones_problem_steps
     from .bone_results import RegisteredBones
 
-    steps = bones_steps(*what, bones.segments, start, settings, inputs.masks, bones.others, bones.joint)
-    found = yield from steps
+    steps = bones_problem_steps(*what, bones.segments, start, settings, inputs.masks, bones.others, bones.joint)
+    problem, found = yield from steps
     whole = replace(found.whole, seconds={**found.whole.seconds, "bones": found.seconds})
-    return whole, RegisteredBones(bones, found)
+    return Registered(problem.attenuation, problem.images, whole, RegisteredBones(bones, found))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..bones.overlay import bones_rgb
+from ..figure_layout import write_picture
 from ..geometry import Pose
 from ..io.folders import published
 from ..io.poses import write_pose
@@ -23,9 +24,10 @@ from ..io.report import (
     write_report,
 )
 from ..io.scene import SceneView, write_scene
-from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector, overlay_rgb
+from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector_of, overlay_rgb
 from ..registration import RegistrationResult, Settings
-from ..xray import xray_image
+from ..volume import Volume
+from ..xray import XrayImage
 from .bone_results import RegisteredBones, write_bones
 from .hints import hints
 from .inputs import Inputs
@@ -34,30 +36,36 @@ SCENE = "scene.mrb"
 FILES = ("pose.tfm", "overlay.png", SCENE, "report.json")
 
 
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """What a registration found, of the CT in one piece and of its bones, and what it was found with.
+
+    attenuation: the CT per mm, as it was prepared. images: one per X-ray, in the polarity that fits.
+    """
+
+    attenuation: Volume
+    images: Sequence[XrayImage]
+    result: RegistrationResult
+    bones: RegisteredBones | None = None
+
+
 def write_result(
-    folder: Path,
-    inputs: Inputs,
-    settings: Settings,
-    init: str,
-    result: RegistrationResult,
-    bones: RegisteredBones | None = None,
+    folder: Path, inputs: Inputs, settings: Settings, init: str, registered: Registered
 ) -> list[SceneView]:
     """Write pose.tfm, report.json and overlay.png, and what there is of bones, all or none; returns the X-rays as a
     scene shows them."""
-    images = [
-        xray_image(radiograph, polarity, mask)
-        for radiograph, polarity, mask in zip(inputs.radiographs, result.polarities, inputs.masks)
-    ]
+    result, bones = registered.result, registered.bones
     names = [Path(name).name for name in inputs.xray_names]
     with published(folder, _all_files(folder, bones)) as hidden:
         write_pose(hidden / "pose.tfm", result.pose)
-        projector = overlay_projector(inputs.ct)
-        shown = [OverlayView(name, image, view) for name, image, view in zip(names, images, inputs.views)]
-        Image.fromarray(overlay_figure(projector, shown, result.start, result.pose)).save(hidden / "overlay.png")
+        projector = overlay_projector_of(registered.attenuation)
+        shown = [OverlayView(name, image, view) for name, image, view in zip(names, registered.images, inputs.views)]
+        drrs = [overlay_drr(projector, view, result.pose) for view in inputs.views]
+        write_picture(hidden / "overlay.png", overlay_figure(projector, shown, result.start, result.pose, drrs))
         report = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
         report |= about_result(result)
         if bones is None:
-            overlays = [overlay_rgb(item.image, overlay_drr(projector, item.view, result.pose)) for item in shown]
+            overlays = [overlay_rgb(image, drr) for image, drr in zip(registered.images, drrs)]
         else:
             drawn = write_bones(hidden, bones, shown)
             overlays = [bones_rgb(item.image, item.view, drawn) for item in shown]

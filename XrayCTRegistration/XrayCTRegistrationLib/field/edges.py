@@ -10,6 +10,7 @@ from scipy import ndimage
 _WORKING_PX = 160  # the longer side in which outlines are looked for
 _TRIM_SHARE = 0.008  # of the shorter side, at each border, that is not looked at: rows and columns of markers
 _LEVELS = 32  # grey levels at which the noise is estimated
+_LEAST_NOISE, _LEAST_NOISE_SHARE = 0.1, 1e-4  # at any level: of the median over levels, and of the image's range
 _SIGMA_PX = 1.5  # of the edge filter
 _LEAST_GRADIENT = 0.7  # noise levels per pixel: eight standard deviations of white noise behind the filter
 _BESIDE_PX = 5  # an edge stands out from the gradient this far beside it, as ramps do not
@@ -75,7 +76,7 @@ def equal_noise(image: np.ndarray) -> np.ndarray:
     levels = smooth.ravel()[order].mean(axis=1)
     noise = np.abs(image - smooth).ravel()[order]
     noise = 1.5 * np.partition(noise, noise.shape[1] // 2, axis=1)[:, noise.shape[1] // 2]
-    noise = np.maximum(noise, max(0.1 * float(np.median(noise)), 1e-4 * float(np.ptp(image))))
+    noise = np.maximum(noise, max(_LEAST_NOISE * float(np.median(noise)), _LEAST_NOISE_SHARE * float(np.ptp(image))))
     scale = np.union1d(np.linspace(image.min(), image.max(), 1024), levels)
     per_grey = 1 / np.interp(scale, levels, noise)
     stretched = np.concatenate([[0.0], np.cumsum((per_grey[1:] + per_grey[:-1]) / 2 * np.diff(scale))])

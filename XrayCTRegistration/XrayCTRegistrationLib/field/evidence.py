@@ -19,6 +19,12 @@ _SHORTEST_PX = 6
 # Most rise inside and fall outside per step, and roughness outside per roughness inside. Image intensifiers glow at
 # their rim and saturate inside; hardly any anatomy and no tool is a disc of this size.
 _BLADE_LIMITS, _DISC_LIMITS = (0.25, 0.12, 1.0), (0.4, 0.4, 2.0)
+_MOST_ROUGH_OUTSIDE = 0.2  # of the step
+_ROUGH_ANYHOW = 0.3  # noise levels: no image is smoother inside
+# Most of an outline beside whose steepest place it runs, that no edge lies on, per pixel of which an edge lies in its
+# shadow, and that is too faint to be seen.
+_MOST_OFF, _MOST_UNSEEN, _MOST_BEYOND, _MOST_FAINT = 0.6, 0.75, 0.25, 0.5
+_DOUBT = 1.5  # times the root mean square of the objections is what the length is reduced by
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ class Evidence:
     @property
     def weight_px(self) -> float:
         """The length, less for doubts; negative where they prevail."""
-        return self.length_px * (1 - 1.5 * float(np.sqrt(np.mean(np.square(self.objections)))))
+        return self.length_px * (1 - _DOUBT * float(np.sqrt(np.mean(np.square(self.objections)))))
 
 
 NONE = Evidence(0, (float("inf"),))
@@ -93,12 +99,12 @@ def evidence(drawn: Outline, others: list[Edge]) -> Evidence:
         (
             max(rise, 0.0) / most_rise,  # bodies grow thicker inwards; at metal the step is all there is
             max(fall, 0.0) / most_fall,
-            rough_out / (0.2 * step),  # anatomy goes on outside
-            rough_out / (rough_in + 0.3) / most_opaque,  # an opaque object is smoother inside
-            float(off.mean()) / 0.6,
-            max(1 - drawn.on / length, 0.0) / 0.75,
-            drawn.beyond / length / 0.25,
-            float(1 - clear.mean()) / 0.5,
+            rough_out / (_MOST_ROUGH_OUTSIDE * step),  # anatomy goes on outside
+            rough_out / (rough_in + _ROUGH_ANYHOW) / most_opaque,  # an opaque object is smoother inside
+            float(off.mean()) / _MOST_OFF,
+            max(1 - drawn.on / length, 0.0) / _MOST_UNSEEN,
+            drawn.beyond / length / _MOST_BEYOND,
+            float(1 - clear.mean()) / _MOST_FAINT,
             drawn.wander_px,
         ),
     )

@@ -15,6 +15,7 @@ _ALIGNED = 0.9  # cosine between an edge's normal and the outline's
 _DRAWS = 200  # discs through three edges
 _RADII = 0.2, 1.0  # of the image's longer side
 _ANGLE_STEP_DEG, _VOTES_WITHIN_DEG = 2.0, 20.0
+_SAME_DIRECTION = 0.99  # cosine between two blades' normals, from which on there is one in that direction already
 _MOST_BLADES = 10
 _LEAST_SLOPE = 0.25  # mean bounded slope across a faint blade
 
@@ -125,7 +126,7 @@ def faint_blades(field: Field, edges: Edges) -> Iterator[Blade]:
         return
     middle = points.mean(axis=0)
     for angle in turn + np.arange(8) * np.pi / 4:
-        if any(np.cos(blade.angle_rad - angle) > 0.99 for blade in blades):
+        if any(np.cos(blade.angle_rad - angle) > _SAME_DIRECTION for blade in blades):
             continue
         normal = np.array([np.cos(angle), np.sin(angle)])
         offsets = np.round((points - middle) @ normal).astype(np.int64)

@@ -10,6 +10,7 @@ from .shapes import Edge, Field
 
 _REACH = 4  # working pixels on either side in which an edge is looked for
 _ALONG = 5  # profiles that are averaged
+_AGREED, _AGREED_PX = 2.5, 0.1  # times the median distance, and a little: points as near count for an edge
 _MOST_WANDER = 1.0  # working pixels between the steepest places and the edge through them, in the median
 _PENUMBRA = 0.8  # of step / steepest slope: two standard deviations of a penumbra blurred by a Gaussian
 _WIDEST_SHARE = 0.02  # of the image's longer side
@@ -62,6 +63,6 @@ def _robustly_fitted(edge: Edge, points: np.ndarray) -> tuple[Edge, np.ndarray]:
     agreed = np.ones(len(points), bool)
     for _ in range(4):
         distance = np.abs(edge.depth_px(points))
-        agreed = distance <= 2.5 * float(np.median(distance)) + 0.1
+        agreed = distance <= _AGREED * float(np.median(distance)) + _AGREED_PX
         edge = edge.fitted(points[agreed])
     return edge, agreed

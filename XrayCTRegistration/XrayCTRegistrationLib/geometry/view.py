@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import InputError
 
+_NEAREST = 0.25  # of the way to the detector: no isocentre is nearer to the source
+
 
 @dataclass(frozen=True, eq=False)
 class XrayView:
@@ -168,7 +170,7 @@ def common_isocenter(views: list[XrayView]) -> np.ndarray:
         pixel, depth = views[0].project_points(np.zeros(3))
         if depth > 0 and (pixel >= -0.5).all() and (pixel <= np.array(views[0].size_px) - 0.5).all():
             return np.zeros(3)
-        along = max(-views[0].source @ directions[0], 0.25 * views[0].source_to_detector_mm)
+        along = max(-views[0].source @ directions[0], _NEAREST * views[0].source_to_detector_mm)
         return views[0].source + along * directions[0]
     across = [np.eye(3) - np.outer(direction, direction) for direction in directions]
     right = sum(projection @ view.source for projection, view in zip(across, views))

@@ -23,6 +23,11 @@ def read_carm(path: str | Path, image_size_px: tuple[int, int] | None = None) ->
     device has the unit that would fit.
     """
     path = Path(path)
+    if path.suffix.lower() == ".cfg":
+        raise InputError(
+            f"{path.name}: this is a trial, which has several cameras. Give the calibration of this X-ray's camera, "
+            "which the trial names at mayaCam_csv."
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark before it
         if is_mayacam(text):

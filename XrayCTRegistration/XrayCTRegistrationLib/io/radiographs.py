@@ -91,7 +91,7 @@ def write_radiograph(path: str | Path, pixels: np.ndarray) -> None:
     write_image(path, sitk.GetImageFromArray(np.rint(pixels).astype(np.uint16)))
 
 
-def _read(path: Path) -> tuple[sitk.Image, Polarity | None, bool]:
+def _read(path: Path) -> tuple[sitk.Image, Polarity | None, bool | None]:
     """The image of a file with its values as stored, and its polarity and whether they are logarithmic by its tags."""
     if path.is_file() and is_dicom(path):
         tags = read_tags(path)
@@ -100,7 +100,7 @@ def _read(path: Path) -> tuple[sitk.Image, Polarity | None, bool]:
         return _read_stored_pixels(path, tags), _polarity(tags), _logarithmic(tags)
     image = read_image(path, _REMEDY)
     _check_jpeg_complete(path)
-    return image, None, False
+    return image, None, None
 
 
 def _check_projection(tags: pydicom.Dataset, where: str) -> None:
@@ -146,10 +146,13 @@ def _polarity(tags: pydicom.Dataset) -> Polarity | None:
     return None
 
 
-def _logarithmic(tags: pydicom.Dataset) -> bool:
-    """Whether the stored values went through a logarithm: they say so, or they are CR or DX made to be shown."""
+def _logarithmic(tags: pydicom.Dataset) -> bool | None:
+    """Whether the stored values went through a logarithm: they say so, or they are CR or DX made to be shown; None
+    where they do not say."""
     relationship = first_value(tags, "PixelIntensityRelationship")
-    return relationship == "LOG" or (relationship is None and tags.get("Modality") in ("CR", "DX"))
+    if relationship in ("LIN", "LOG"):
+        return relationship == "LOG"
+    return True if relationship is None and tags.get("Modality") in ("CR", "DX") else None
 
 
 def _check_jpeg_complete(path: Path) -> None:

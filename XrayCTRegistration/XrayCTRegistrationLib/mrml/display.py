@@ -6,13 +6,16 @@ They are made anew when a scene is read, so they are not saved with it.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from ..grey import SEEN_PX, grey_window
-from ..xray import Polarity, Radiograph, XrayImage, line_integrals_of, xray_image
+from ..state import finished
+from ..xray import Polarity, Radiograph, XrayImage, line_integrals_of, xray_image_steps
 from .frames import ijk_to_ras, vtk_matrix
 from .volumes import vtk_image
 from .xrays import radiograph_of
@@ -29,6 +32,11 @@ def show_as_registered(xray_node: Any, polarity: Polarity | None = None) -> Any:
     polarity: as it is registered; where it is not known yet, that of the pixels' tags, or what it looks like. A window
     that a person has set stays until the polarity changes. Raises InputError where the node is no X-ray.
     """
+    return finished(show_as_registered_steps(xray_node, polarity))
+
+
+def show_as_registered_steps(xray_node: Any, polarity: Polarity | None = None) -> Generator[None, None, Any]:
+    """As `show_as_registered`, with pauses; None where the X-ray has gone meanwhile."""
     node = as_registered_node(xray_node)
     pixels = f"{xray_node.GetImageData().GetMTime() if xray_node.GetImageData() else 0}"
     shows = f"{pixels} {polarity}"
@@ -36,9 +44,14 @@ def show_as_registered(xray_node: Any, polarity: Polarity | None = None) -> Any:
     if guessed and polarity is not None and node.GetAttribute(_POLARITY) == polarity.value:
         node.SetAttribute(_SHOWS, shows)
     elif node is None or node.GetAttribute(_SHOWS) != shows:
-        radiograph = radiograph_of(xray_node)
-        node = node or _added(xray_node)
-        _fill(node, radiograph, polarity)
+        picture = yield from _picture_steps(radiograph_of(xray_node), polarity)
+        if xray_node.GetScene() is None:
+            return None
+        node = as_registered_node(xray_node) or _added(xray_node)
+        yield
+        if node.GetScene() is None:
+            return None
+        _fill(node, picture)
         node.SetAttribute(_SHOWS, shows)
     place_like(node, xray_node)
     return node
@@ -66,18 +79,35 @@ def likely_polarity(radiograph: Radiograph) -> Polarity:
     return Polarity.DARK if seen[depth > 0.5 * depth.max()].mean() < seen[rim].mean() else Polarity.BRIGHT
 
 
-def _fill(node: Any, radiograph: Radiograph, polarity: Polarity | None) -> None:
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """An X-ray as it is registered: line integrals (rows, columns) read in a polarity, and what is black and white."""
+
+    values: np.ndarray
+    polarity: Polarity
+    window: tuple[float, float]
+
+
+def _picture_steps(radiograph: Radiograph, polarity: Polarity | None) -> Generator[None, None, _Picture]:
     every = -(-max(radiograph.pixels.shape) // SEEN_PX)  # enough pixels to find the field in, once for all
     few = Radiograph(radiograph.pixels[::every, ::every], radiograph.where, None, radiograph.logarithmic)
+    yield
     polarity = polarity or radiograph.polarity or likely_polarity(few)
+    yield
     values = line_integrals_of(radiograph, polarity)
-    node.SetAndObserveImageData(vtk_image(values[None]))
-    window = grey_window(XrayImage(values[::every, ::every], xray_image(few, polarity).mask))
+    yield
+    mask = (yield from xray_image_steps(few, polarity)).mask
+    yield
+    return _Picture(values, polarity, grey_window(XrayImage(values[::every, ::every], mask)))
+
+
+def _fill(node: Any, picture: _Picture) -> None:
+    node.SetAndObserveImageData(vtk_image(picture.values[None]))
     display = node.GetDisplayNode()
-    if node.GetAttribute(_POLARITY) != polarity.value or not _set_by_person(node, display):
-        display.SetWindowLevelMinMax(*window)
-        node.SetAttribute(_WINDOW, " ".join(map(repr, window)))
-    node.SetAttribute(_POLARITY, polarity.value)
+    if node.GetAttribute(_POLARITY) != picture.polarity.value or not _set_by_person(node, display):
+        display.SetWindowLevelMinMax(*picture.window)
+        node.SetAttribute(_WINDOW, " ".join(map(repr, picture.window)))
+    node.SetAttribute(_POLARITY, picture.polarity.value)
 
 
 def _set_by_person(node: Any, display: Any) -> bool:

@@ -44,18 +44,33 @@ def edge_colors_node(xray_node: Any) -> Any | None:
     return xray_node.GetNodeReference(_COLORS_ROLE)
 
 
+def add_edges(xray_node: Any) -> bool:
+    """Add the nodes that edges over an X-ray are shown by; False where it has them."""
+    if overlay_node(xray_node) is not None and edge_colors_node(xray_node) is not None:
+        return False
+    was = xray_node.StartModify()  # who follows the X-ray is told once
+    if overlay_node(xray_node) is None:
+        _added(xray_node)
+    if edge_colors_node(xray_node) is None:
+        _added_colors(xray_node)
+    xray_node.EndModify(was)
+    return True
+
+
 def show_edges(xray_node: Any, drawn: Sequence[Drawn]) -> Any:
     """Show edges over an X-ray, and no others; returns the node of the model."""
-    node = overlay_node(xray_node) or _added(xray_node)
+    add_edges(xray_node)
+    node = overlay_node(xray_node)
     palette = list(dict.fromkeys((GREEN, *(one.color for one in drawn))))[:_MOST_COLORS]
-    _show_palette(edge_colors_node(xray_node) or _added_colors(xray_node), palette)
+    _show_palette(edge_colors_node(xray_node), palette)
     node.SetAndObservePolyData(_lines_on_detector(drawn, palette))
     return node
 
 
 def show_edges_in(xray_node: Any, slice_node: Any) -> None:
     """Draw the edges of an X-ray in a slice view that stands at its detector, and in no other slice view."""
-    display = (overlay_node(xray_node) or _added(xray_node)).GetNthDisplayNode(1)
+    add_edges(xray_node)
+    display = overlay_node(xray_node).GetNthDisplayNode(1)
     display.SetViewNodeIDs([slice_node.GetID()])
     display.SetVisibility(True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,16 +208,15 @@ def _write_figures(
     pose: Pose,
     bones: Sequence[DrawnBone],
 ) -> None:
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise InputError("The overlay's picture needs the Python package pillow, which is not installed.") from None
+    if find_spec("PIL") is None:
+        raise InputError("The overlay's picture needs the Python package pillow, which is not installed.")
     from ..bones.overlay import bones_figure
+    from ..figure_layout import write_picture
     from ..overlay import overlay_figure
 
-    Image.fromarray(overlay_figure(projector, views, start, pose)).save(folder / "overlay.png")
+    write_picture(folder / "overlay.png", overlay_figure(projector, views, start, pose))
     if bones:
-        Image.fromarray(bones_figure(views, bones, pose)).save(folder / BONES_FIGURE)
+        write_picture(folder / BONES_FIGURE, bones_figure(views, bones, pose))
 
 
 def _source_name(node: Any) -> str:

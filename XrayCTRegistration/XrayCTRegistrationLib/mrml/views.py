@@ -5,13 +5,14 @@ The views are the module's own, so that the user's Red, Yellow and Green stay as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..geometry import XrayView, common_isocenter
 from ..io.scene import slice_to_ras
+from ..state import finished
 from .display import as_registered_node, place_like
 from .frames import lps_points, vtk_matrix
 from .overlay import show_edges_in
@@ -38,10 +39,18 @@ def show_xrays(scene: Any, xray_nodes: Sequence[Any], as_stored: bool = False) -
     as_stored: show the pixels as they are stored, not what `display.show_as_registered` made of them. Views that the
     current layout does not have are left out.
     """
+    finished(show_xrays_steps(scene, xray_nodes, as_stored))
+
+
+def show_xrays_steps(scene: Any, xray_nodes: Sequence[Any], as_stored: bool = False) -> Generator[None, None, None]:
+    """As `show_xrays`, with a pause after each; an X-ray that has gone meanwhile is left out."""
     for slice_node, composite, node in _views_of(scene, xray_nodes):
+        if node.GetScene() is None:
+            continue
         _show_image(composite, node, as_stored)
         show_edges_in(node, slice_node)
         _stand_at_detector(slice_node, view_of(node))
+        yield
 
 
 def show_images(scene: Any, xray_nodes: Sequence[Any], as_stored: bool = False) -> None:

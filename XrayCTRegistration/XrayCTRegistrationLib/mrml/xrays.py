@@ -58,7 +58,7 @@ def radiograph_of(node: Any) -> Radiograph:
         )
     pixels = grey(array[0], where).astype(np.float32)
     polarity = node.GetAttribute(_POLARITY)
-    logarithmic = node.GetAttribute(_LOGARITHMIC) == "1"
+    logarithmic = {"1": True, "0": False}.get(node.GetAttribute(_LOGARITHMIC))
     return radiograph_of_pixels(pixels, where, Polarity(polarity) if polarity else None, logarithmic)
 
 
@@ -74,7 +74,7 @@ def grey(pixels: np.ndarray, where: str) -> np.ndarray:
 def keep_kind(node: Any, radiograph: Radiograph) -> None:
     """Remember, with an X-ray node, the polarity of its pixels and whether they are logarithmic."""
     node.SetAttribute(_POLARITY, radiograph.polarity.value if radiograph.polarity else None)
-    node.SetAttribute(_LOGARITHMIC, "1" if radiograph.logarithmic else None)
+    node.SetAttribute(_LOGARITHMIC, None if radiograph.logarithmic is None else str(int(radiograph.logarithmic)))
 
 
 def copy_kind(source: Any, target: Any) -> None:

@@ -86,5 +86,8 @@ def _steps(ct: Volume, where: str) -> Generator[float, None, tuple[Volume, Previ
         import_module(f"..{name}", __package__)
         yield 1.0
     from ..preview import PreviewCt
+    from ..projector import warm_up
 
+    warm_up()
+    yield 1.0
     return volume, (yield from shown(PreviewCt.steps_of_coarse(volume), 1.0))

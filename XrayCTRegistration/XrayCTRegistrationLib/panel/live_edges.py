@@ -12,7 +12,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..geometry import Pose, XrayView
-from ..mrml.overlay import GREEN, Drawn, clear_edges, show_edges
+from ..mrml.overlay import GREEN, Drawn, add_edges, clear_edges, show_edges
 from ..state import finished
 from ..volume import Volume
 from .bone_preparation import BonePreparation
@@ -153,6 +153,10 @@ class LiveEdges:
         """Draw a view now, fast, the others next, and then say soon how similar they are."""
         pose = self._selection.pose
         if self._preview is None or pose is None or not self._coarse:
+            return
+        node = self._xray_nodes[self._coarse[0]]
+        if node.GetScene() is not None and add_edges(node):  # which is enough between two events of the window
+            self._moving.start()
             return
         longest_px = _MOVING_PX if len(self._xray_nodes) == 1 else _MOVING_PX_OF_SEVERAL
         self._draw(self._coarse.pop(0), pose, longest_px)

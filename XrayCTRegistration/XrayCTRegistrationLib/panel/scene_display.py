@@ -9,12 +9,12 @@ import numpy as np
 import qt
 import slicer
 
-from ..mrml.display import show_as_registered
+from ..mrml.display import show_as_registered_steps
 from ..mrml.frames import lps_points
 from ..mrml.landmarks import follow_ct
 from ..mrml.models import bone_node, bone_surface_steps, show_beam, show_bone, show_model, surface_node
 from ..mrml.shown import Shown
-from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays
+from ..mrml.views import fit_views, layout_for, look_over_sources, show_images, show_xrays_steps
 from ..mrml.xrays import has_geometry, view_of
 from .changes import Change
 from .ct_preparation import CtPreparation
@@ -30,6 +30,7 @@ class SceneDisplay:
     def __init__(self, selection: Selection, preparation: CtPreparation, ticker: Ticker) -> None:
         self._selection, self._preparation, self._ticker = selection, preparation, ticker
         self._images: Preparation | None = None  # X-rays as they are registered, on their way
+        self._standing: Preparation | None = None  # X-rays, on their way to their views
         self._bone: Preparation | None = None  # the surface of the CT's bone, on its way
         self._xrays_shown: tuple[str, ...] = ()
         self._shown_with: dict[str, Shown] = {}
@@ -46,10 +47,10 @@ class SceneDisplay:
     def forget(self) -> None:
         """Stop, and let go of nodes."""
         self._laid_out.stop()
-        for job in (self._images, self._bone):
+        for job in (self._images, self._standing, self._bone):
             if job is not None:
                 self._ticker.drop(job)
-        self._images = self._bone = None
+        self._images = self._standing = self._bone = None
         self._xrays_shown, self._shown_with, self._bone_of = (), {}, None
 
     def show_views(self) -> None:
@@ -97,7 +98,7 @@ class SceneDisplay:
         nodes = self._selection.xray_nodes
         for node, polarity in zip(nodes, self._selection.polarities() or [None] * len(nodes)):
             if node.GetScene() is not None:
-                show_as_registered(node, polarity)
+                yield from show_as_registered_steps(node, polarity)
                 yield
 
     def _on_images(self, _nothing: None) -> None:
@@ -175,12 +176,21 @@ class SceneDisplay:
         self._shown_with = {node_id: Shown.of(node) for node_id, node in chosen.items()}
 
     def _stand_views(self) -> None:
+        """Show the X-rays in their views, one after the other."""
+        if self._standing is not None:
+            self._ticker.drop(self._standing)
+        self._standing = Preparation(self._standing_steps(), self._on_standing)
+        self._ticker.run_first(self._standing)
+
+    def _standing_steps(self) -> Generator[None, None, None]:
         selection = self._selection
-        if selection.inputs is None:
-            return
-        show_xrays(slicer.mrmlScene, selection.xray_nodes, selection.parameters.storedPixels)
-        manager = slicer.app.layoutManager()
-        if manager is not None and manager.threeDViewCount:
+        if selection.inputs is not None:
+            yield from show_xrays_steps(slicer.mrmlScene, selection.xray_nodes, selection.parameters.storedPixels)
+
+    def _on_standing(self, _nothing: None) -> None:
+        self._standing = None
+        selection, manager = self._selection, slicer.app.layoutManager()
+        if selection.inputs is not None and manager is not None and manager.threeDViewCount:
             view_node = manager.threeDWidget(0).mrmlViewNode()
             camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view_node)
             look_over_sources(camera, selection.inputs.views)

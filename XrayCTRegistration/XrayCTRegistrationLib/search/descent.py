@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import Pose
-from ..levels import Level, Linearised
+from ..levels import Level, Linearised, Problem
 from ..similarity import SCALES
 from ..state import shown
 
@@ -92,6 +92,13 @@ def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: i
     for scale in SCALES[:-1]:
         pose = (yield from descend(level, pose, center, iterations, scale, _LEAST_GAIN)).pose
     return (yield from descend_in_depth(level, pose, center, iterations))
+
+
+def descend_at(problem: Problem, start: Pose, pixels: int, iterations: int) -> Descent:
+    """As `descend_through`, with so many pixels along the longest side of what the views see of the CT."""
+    pixel_mm, center = problem.extent_mm(start) / pixels, problem.center(start)
+    level = yield from shown(problem.level(start, pixel_mm, 1.5 * pixel_mm), Descended(start, _UNKNOWN, center))
+    return (yield from descend_through(level, start, center, iterations))
 
 
 def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -13,14 +14,15 @@ from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
-from .descent import descend
+from .descent import descend, descend_at
 from .matching import Match, Matcher, matcher_steps
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _DEPTH_STEP_MM = 45.0
-_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 8, 6
+_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 6, 6
 _SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
+_RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
 # Similarity at this resolution that ends the search at once, and similarity and lead over all other poses that end it
@@ -31,6 +33,10 @@ _PROMISING = 0.4  # after the first scale; below, a single pose that is tried be
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
+_RIVALS, _RIVAL_MM = 6, 15.0  # that are looked at closer, and how far apart at least
+_CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
 
 def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> Steps[Found]:
     """What is found, after the CT was slid along the body, where it is not alike beyond doubt, and turned about
-    itself."""
+    itself; and after a closer look at the best, where none is convincing."""
     for _ in range(_MOST_SLIDES):
         best = _found(pool).best
         if best.similarity > _CONVINCING:
@@ -104,7 +110,8 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
         pool = pool + (yield from _slid(best, grounds, span))
         if _found(pool).best is best:
             break
-    return _found(pool + _turned_about_itself(_found(pool).best, grounds))
+    pool = pool + _turned_about_itself(_found(pool).best, grounds)
+    return _found(pool if _found(pool).convincing else (yield from _seen_closer(pool, span)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +154,22 @@ def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[l
     return (yield from _refined(ground, span, [best.pose @ slide for slide in slides], best.round, state))
 
 
+def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candidate]]:
+    """The best of the pool that are not the same, descended at a finer resolution: a wrong pose, alike by accident at
+    one resolution, is not at the next."""
+    rivals: list[Candidate] = []
+    for one in sorted(pool, key=lambda one: -one.similarity):
+        if all(one.problem is not other.problem or _apart_mm(one, other) > _RIVAL_MM for other in rivals):
+            rivals.append(one)
+    closer = []
+    for one in rivals[:_RIVALS]:
+        state = RegistrationState("search", 1.0, rivals[0].pose, rivals[0].similarity)
+        end = yield from shown(descend_at(one.problem, one.pose, _CLOSER_PIXELS, _CLOSER_ITERATIONS), state)
+        if span.holds(*one.problem.motion(end.pose)):
+            closer.append(Candidate(one.problem, end.pose, end.similarity, one.round))
+    return closer or rivals
+
+
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
     """The CT turned by a quarter and a half about each of its axes: as alike where it looks the same when turned."""
     problem = best.problem
@@ -178,11 +201,29 @@ def _round(
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
             if found and _found(pool + found).convincing:
                 return found
-    closer = _about(problem, [one.pose for one in ranked[:_SEEDS]], span, seed + number - 1)
-    for again in ground.matcher.matched(closer):  # noqa: B007
+    first = yield from _by_both(ground, ranked, state)
+    for again in ground.matcher.matched(_about(problem, first[:_SEEDS], span, seed + number - 1)):  # noqa: B007
         yield state
-    poses = _distinct(problem, ranked + again)[:_REFINED_A_ROUND]
+    second = yield from _by_both(ground, again, state)
+    poses = _distinct(problem, _in_turn(first, second))[:_REFINED_A_ROUND]
     return found + (yield from _refined(ground, span, poses, number, state))
+
+
+def _by_both(ground: _Ground, matches: list[Match], state: RegistrationState) -> Steps[list[Pose]]:
+    """Poses that match, the best first, by correlation and by similarity in turn: much that is in the way misleads the
+    one, or the other."""
+    similarity: list[float] = []
+    for first in range(0, len(matches), _SCORED_AT_ONCE):
+        poses = [one.pose for one in matches[first : first + _SCORED_AT_ONCE]]
+        similarity += list((yield from shown(ground.refining.similarity_steps(poses, _RANKED_AT), state)))
+    by_similarity = sorted(range(len(matches)), key=lambda index: -similarity[index])
+    by_correlation = sorted(range(len(matches)), key=lambda index: -matches[index].correlation)
+    return [matches[index].pose for index in dict.fromkeys(_in_turn(by_similarity, by_correlation))]
+
+
+def _in_turn(first: list[_T], second: list[_T]) -> list[_T]:
+    """The first of both, then the second of both, and so on; of two lists of one length."""
+    return [one for pair in zip(first, second, strict=True) for one in pair]
 
 
 def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
@@ -197,12 +238,12 @@ def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) ->
     return turned
 
 
-def _distinct(problem: Problem, matches: list[Match]) -> list[Pose]:
+def _distinct(problem: Problem, poses: list[Pose]) -> list[Pose]:
     """The poses, the best first, without those that all but repeat a better one."""
     kept: list[Pose] = []
-    for match in sorted(matches, key=lambda one: -one.correlation)[: 4 * _REFINED_A_ROUND]:
-        if all(problem.distance_mm(match.pose, one) > _SAME_POSE_MM for one in kept):
-            kept.append(match.pose)
+    for pose in poses[: 4 * _REFINED_A_ROUND]:
+        if all(problem.distance_mm(pose, one) > _SAME_POSE_MM for one in kept):
+            kept.append(pose)
     return kept
 
 

@@ -1,16 +1,20 @@
-"""Which polarity an X-ray has, asked of the CT: read in the right one it is more like its DRRs.
+"""Which polarity an X-ray has, and whether it went through a logarithm, asked of the CT: read rightly, it is more like
+its DRRs.
 
 Where no pose is known yet, that is a hint at best: of 36 X-rays of three CTs, clean, cut, occluded and hard, the wrong
-polarity was ahead in three (seed 3), of a bone alone in half. A search tries all readings, the likelier first.
+polarity was ahead in three (seed 3), of a bone alone in half. A search tries all readings, the likelier first. At the
+pose, the logarithm is plain to see: of 88 X-rays of four CTs under eleven effects, seeds 0 and 6, the right reading was
+ahead in 84, by 0.01 to 0.6, and the wrong one by 0.02 at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..geometry import Pose
 from ..levels import Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
@@ -21,6 +25,7 @@ from .matching import matched_together, matcher_steps
 _PIXELS = 32
 _POSES = 48
 _BEST = 12  # of the matches, whose mean similarity speaks for a polarity
+_PLAINLY = 0.02  # in similarity, by which the logarithm's other reading must be ahead
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,8 @@ class Reading:
 def readings(
     problem: Problem, view_index: int, radiograph: Radiograph, mask: np.ndarray | None
 ) -> Steps[list[Reading]]:
-    """One radiograph read in both polarities, the one that DRRs near the start are more alike to first.
+    """One radiograph read in both polarities, and as logarithmic or not, the polarity that DRRs near the start are more
+    alike to first.
 
     problem: its images are not looked at.
     """
@@ -57,9 +63,31 @@ def readings(
     for polarity, image, level, matches in zip(Polarity, images, levels, matched):
         best = [one.pose for one in matches[:_BEST]]
         similarity = yield from shown(level.similarity_steps(best, SCALES[0]), state)
-        found.append(Reading(polarity, image, float(similarity.mean())))
+        read = [Reading(polarity, image, float(similarity.mean()))]
+        for other in image.others:
+            alone = replace(problem, images=(other,), views=(view,))
+            level = yield from shown(alone.level(alone.start, pixel_mm, 1.6 * pixel_mm), state)
+            similarity = yield from shown(level.similarity_steps(best, SCALES[0]), state)
+            read.append(Reading(polarity, other, float(similarity.mean())))
+        found.append(max(read, key=lambda one: one.similarity))
     found.sort(key=lambda reading: -reading.similarity)
     return found
+
+
+def read_at(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
+    """The problem with each X-ray, of which nobody told whether it went through a logarithm, read as it is more alike
+    at a pose; the same object where that changes nothing."""
+    images = tuple((*image.others, image)[0] for image in problem.images)
+    if images == problem.images:
+        return problem
+    similarity = []
+    for one in (problem, replace(problem, images=images)):
+        level = yield from one.level(pose, pixel_mm, 1.5 * pixel_mm)
+        similarity.append([float(found.similarity) for found in (yield from level.compare_steps([pose]))])
+    ahead = [there - here > _PLAINLY for here, there in zip(*similarity)]
+    if not any(ahead):
+        return problem
+    return replace(problem, images=tuple(b if other else a for a, b, other in zip(problem.images, images, ahead)))
 
 
 def together(read: Sequence[Sequence[Reading]]) -> list[tuple[Reading, ...]]:

@@ -222,7 +222,8 @@ def _read_projection(projection: Described) -> tuple[Radiograph, XrayView]:
     pixels = read_raw(projection, 2)
     names = tuple(one.value for one in Polarity)
     polarity = Polarity(projection.choice("polarity", names)) if "polarity" in projection else None
-    radiograph = radiograph_of_pixels(pixels, projection.where, polarity, projection.flag("logarithmic"))
+    logarithmic = projection.flag("logarithmic") if "logarithmic" in projection else None
+    radiograph = radiograph_of_pixels(pixels, projection.where, polarity, logarithmic)
     try:
         matrix = projection.numbers("pixel_to_world", 4, 4)
         view = XrayView(projection.numbers("source_mm", 3), matrix, (pixels.shape[1], pixels.shape[0]))
