@@ -352,7 +352,7 @@ def main() -> None:
         table = given.output / f"{given.part}.csv"
         if given.part == "table1":
             results = table1(
-                given.weights, given.ct, given.cases, given.seed, read_csv(table) if table.exists() else []
+                given.weights, given.ct, given.cases, given.seed, read_csv(table, CaseResult) if table.exists() else []
             )
         elif given.part == "descents":
             results = descents(given.weights[0], given.ct, given.cases, given.seed)
