@@ -25,10 +25,12 @@ _SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best on
 _RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
-# Similarity at this resolution that ends the search at once, and similarity and lead over all other poses that end it
-# where two rounds came to the same pose: no wrong pose was seen above 0.72 over 36 X-rays of three CTs with and without
-# things in the way (seed 0).
-_CONVINCING, _ALIKE, _AHEAD = 0.82, 0.2, 0.05
+# Similarity at this resolution that ends the search at once: no wrong pose was seen above 0.72 over 36 X-rays of three
+# CTs with and without things in the way (seed 0). And similarities above which a pose ends it that so many rounds came
+# to, and that is so far ahead of all others.
+_CONVINCING, _AHEAD = 0.82, 0.05
+_FOUND_AGAIN = ((0.6, 2), (0.2, 3))
+_ALIKE = 0.2  # after the first scale; below, the start is not refined further
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
@@ -84,7 +86,8 @@ class Found:
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
-    itself, or found again and ahead of all others. The readings of the X-rays' polarity take turns."""
+    itself, or found again, the more often the less alike it is, and ahead of all others. The readings of the X-rays'
+    polarity take turns."""
     state = RegistrationState("search", 0.0, problem.start, -1.0)
     grounds = []
     for one in (problem, *problem.otherwise):
@@ -137,8 +140,9 @@ def _found(pool: list[Candidate]) -> Found:
     others = [one for one in pool if one.problem is not best.problem or _apart_mm(one, best) > _OTHER_POSE_MM]
     runner_up = max([0.0, *(one.similarity for one in others)])
     rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
-    found_again = len(rounds) > 1 and best.similarity > max(_ALIKE, runner_up + _AHEAD)
-    return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
+    found_again = any(best.similarity > alike and len(rounds) >= count for alike, count in _FOUND_AGAIN)
+    ahead = best.similarity > runner_up + _AHEAD
+    return Found(best, runner_up, best.similarity > _CONVINCING or (found_again and ahead))
 
 
 def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
