@@ -260,8 +260,8 @@ def feature_differences(
     """How far the features of B X-rays and of DRRs under poses (B, 4, 4) are apart, and how that changes about centers
     (B, 3).
 
-    The DRRs' derivative is the projector's own; through the network it is carried by finite differences, which take much
-    less time than its forward derivatives. extent: see `paired`.
+    The DRRs' derivative is the projector's own; through the network it is carried by finite differences, which take
+    less time than forward derivatives. extent: see `paired`.
     """
     poses = poses.detach().requires_grad_()
     pairs = paired(moving, fixed, poses, extent)
