@@ -1,4 +1,4 @@
-"""The registration's stage `learned`, and how convexity is measured."""
+"""The registration's stage `learned`: descents, guesses and hypotheses, and how convexity is measured."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from XrayCTRegistrationLib.evaluation import convexity as measuring
 from XrayCTRegistrationLib.evaluation.protocol import protocol_view
 from XrayCTRegistrationLib.geometry import Pose, XrayView
 from XrayCTRegistrationLib.metrics import bone_points, mtre_mm
-from XrayCTRegistrationLib.networks.interface import Compared, SimilarityNetwork
+from XrayCTRegistrationLib.networks.dual_branch import DualBranch
+from XrayCTRegistrationLib.networks.interface import EMBEDDED, Compared, SimilarityNetwork
+from XrayCTRegistrationLib.networks.pose_coordinates import pose_coordinates
 from XrayCTRegistrationLib.networks.weights import network_named, save_weights
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of, register, registration_steps
-from XrayCTRegistrationLib.search import learned
+from XrayCTRegistrationLib.search import hypotheses, learned, learned_scene, value_descent
+from XrayCTRegistrationLib.search.feature_descent import feature_descent
+from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
 from XrayCTRegistrationLib.simulation import line_integrals
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.training.anatomy import anatomy_of
@@ -32,8 +36,29 @@ class Correlation(SimilarityNetwork):
 
     name, version = "correlation", 1
 
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (images,)
+
+    of_drrs = of_xrays
+
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
         return Compared(1 - (fixed * moving).mean(dim=(1, 2, 3)), ((fixed, moving),))
+
+
+class Seeing(DualBranch):
+    """The same with the face of the network that guesses; its guess is that nothing is missing."""
+
+    def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
+        return attenuation
+
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (images,)
+
+    of_drrs = of_xrays
+
+    def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
+        still = torch.zeros(len(fixed), EMBEDDED, 1, 1)
+        return Compared(1 - (fixed * moving).mean(dim=(1, 2, 3)), ((still, still),))
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +75,14 @@ def _problem(case, start: Pose):
     return problem_of(ct, [radiograph], [view], start, Settings(device="cpu"))
 
 
-def test_a_descent_on_a_similarity_that_knows_the_way_ends_at_the_truth(case):
+def _looked(case, start: Pose, network: SimilarityNetwork) -> learned_scene.Look:
+    return learned_scene.Look(_problem(case, start), network)
+
+
+def test_a_descent_on_a_value_that_knows_the_way_ends_at_the_truth(case):
     ct, _, _, true, start = case
     states = []
-    steps = learned.learned_descent(_problem(case, start), Correlation(), start)
+    steps = value_descent.value_descent(_looked(case, start, Correlation()), start)
     while True:
         try:
             states.append(next(steps))
@@ -68,13 +97,97 @@ def test_a_descent_on_a_similarity_that_knows_the_way_ends_at_the_truth(case):
     assert all(math.isclose(state.similarity, -1) for state in states)  # its value is no correlation to be shown
 
 
+def test_a_descent_on_features_that_know_the_way_ends_at_the_truth_in_a_few_steps(case):
+    ct, _, _, true, start = case
+    pose = finished(feature_descent(_looked(case, start, Correlation()), start, 10))
+    assert mtre_mm(bone_points(ct), pose, true) < 1.5
+
+
+def test_two_views_are_descended_on_together(case):
+    ct, view, radiograph, true, start = case
+    turn = Pose.about(view.isocenter, np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]), np.zeros(3)).matrix
+    other = XrayView((turn @ [*view.source, 1])[:3], turn @ view.pixel_to_world, view.size_px, view.isocenter)
+    second = Radiograph(np.exp(-line_integrals(ct, other, true, 3.0)), "y.png", Polarity.DARK)
+    problem = problem_of(ct, [radiograph, second], [view, other], start, Settings(device="cpu"))
+    look = learned_scene.Look(problem, Seeing())
+    pose = finished(feature_descent(look, start, 10))
+    assert mtre_mm(bone_points(ct), pose, true) < 0.7  # the depth of each is across the rays of the other
+    assert len(hypotheses.likely(look)) == 3  # what each view guesses, and the start
+
+
+def test_a_guess_moves_a_pose_by_what_its_embedding_lacks(case):
+    ct, view, _, true, start = case
+
+    class Knowing(Seeing):
+        """Embeddings that are the coordinates of the poses, where the CT has no say in them."""
+
+        def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
+            pair = (
+                torch.from_numpy(_coordinates(pose, ct.center, view))[None, :, None, None] for pose in (true, start)
+            )
+            return Compared(super().compared(fixed, moving).value, (tuple(pair),))
+
+    look = _looked(case, start, Knowing())
+    _, (found,) = look.attempt(hypotheses._guessed, look, [start], 0)
+    np.testing.assert_allclose(found.matrix, true.matrix, atol=1e-3)  # coordinates are float32
+
+
+def _coordinates(pose: Pose, isocenter: np.ndarray, view: XrayView) -> np.ndarray:
+    stacked = (torch.from_numpy(np.array(one)[None]) for one in (pose.matrix, isocenter))
+    return pose_coordinates(*stacked, [view])[0].numpy()
+
+
+def test_drawn_hypotheses_are_the_same_for_the_same_seed_and_the_likeliest_come_first(case):
+    start = case[-1]
+    look = _looked(case, start, Seeing())
+    one, again, other = (finished(hypotheses.drawn_steps(look, NEAR, seed)) for seed in (1, 1, 2))
+    assert len(one) == hypotheses.DESCENDED
+    assert all(np.array_equal(a.matrix, b.matrix) for a, b in zip(one, again, strict=True))
+    assert not np.array_equal(one[0].matrix, other[0].matrix)
+    values, _ = look.attempt(hypotheses._guessed, look, one, 0)
+    assert (np.diff(values) > -1e-5).all()
+
+
+def test_a_search_stops_at_a_pose_that_is_alike_beyond_doubt(case, monkeypatch):
+    ct, _, _, true, start = case
+    begun, original = [], learned.feature_descent
+    monkeypatch.setattr(learned, "feature_descent", lambda *given: begun.append(given) or original(*given))
+    pose = finished(learned.learned_search(_problem(case, start), Seeing(), SearchRange(), 0))
+    assert mtre_mm(bone_points(ct), pose, true) < 1.5
+    assert len(begun) == 2  # from the start, and on to the end
+
+
+def test_a_search_that_nothing_convinces_tries_what_it_drew_and_its_progress_only_grows(case, monkeypatch):
+    start = case[-1]
+    begun, original = [], learned.feature_descent
+    monkeypatch.setattr(learned, "_CONVINCING", 1.0)
+    monkeypatch.setattr(learned, "feature_descent", lambda *given: begun.append(given) or original(*given[:2], 1))
+    states = list(learned.learned_search(_problem(case, start), Seeing(), NEAR, 0))
+    assert len(begun) == 2 + hypotheses.DESCENDED + 1  # guess and start, those that were drawn, and on to the end
+    assert {state.stage for state in states} == {"learned"}
+    assert [state.progress for state in states] == sorted(state.progress for state in states)
+
+
+def test_a_search_that_only_finds_worse_poses_or_leaves_its_range_keeps_the_start(case, monkeypatch):
+    true = case[3]
+    away = Pose.from_parts(np.eye(3), np.array([40.0, 0, 0]))
+
+    def astray(look, begin, iterations):
+        yield
+        return away @ true
+
+    monkeypatch.setattr(learned, "feature_descent", astray)
+    for span in (SearchRange(), SearchRange(rotation_deg=1, depth_mm=1, in_plane_mm=10)):
+        assert finished(learned.learned_search(_problem(case, true), Seeing(), span, 0)) is true
+
+
 def test_the_protocols_xray_is_seen_as_in_training(case):
     _, view, _, _, start = case
-    window = learned.learned_view(view)
-    expected = training_view(learned.WINDOW_PX)
+    window = learned_scene.learned_view(view)
+    expected = training_view(learned_scene.WINDOW_PX)
     np.testing.assert_allclose(window.pixel_to_world, expected.pixel_to_world, atol=0.05)  # 141.3 is rounded
     image = _problem(case, start).images[0]
-    seen, share = learned._resampled(image, view, expected)
+    seen, share = learned_scene._resampled(image, view, expected)
     np.testing.assert_allclose(seen, image.line_integrals.reshape(64, 4, 64, 4).mean(axis=(1, 3)), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(share, 1, atol=1e-6)
 
@@ -90,8 +203,8 @@ def test_a_mirrored_fine_and_off_centre_detector_gives_the_same_window(case):
         integrals = line_integrals(ct, one, true, 3.0)
         radiograph = Radiograph(integrals, "x", Polarity.BRIGHT)
         image = problem_of(ct, [radiograph], [one], true, Settings(device="cpu")).images
-        window = learned.learned_view(one)
-        seen, share = learned._resampled(image[0], one, window)
+        window = learned_scene.learned_view(one)
+        seen, share = learned_scene._resampled(image[0], one, window)
         assert share[8:-8, 8:-8].min() > 0.99
         seen = seen * (integrals.max() - integrals.min()) + integrals.min()
         images.append(seen if one is view else seen[:, ::-1])
@@ -100,17 +213,17 @@ def test_a_mirrored_fine_and_off_centre_detector_gives_the_same_window(case):
 
 def test_out_of_gpu_memory_the_descent_goes_on_with_the_cpu_from_where_it_is(case, monkeypatch, caplog):
     _, _, _, true, start = case
-    original, calls = learned._value_and_way, []
+    original, calls = value_descent._value_and_way, []
 
-    def scarce(network, scene, pose, isocenter):
+    def scarce(scene, network, pose, isocenter):
         calls.append(pose)
         if len(calls) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(network, scene, pose, isocenter)
+        return original(scene, network, pose, isocenter)
 
-    monkeypatch.setattr(learned, "_value_and_way", scarce)
+    monkeypatch.setattr(value_descent, "_value_and_way", scarce)
     with caplog.at_level(logging.WARNING):
-        pose = finished(learned.learned_descent(_problem(case, start), Correlation(), start))
+        pose = finished(value_descent.value_descent(_looked(case, start, Correlation()), start))
     assert "goes on with the CPU" in caplog.text
     assert calls[2] is not start
     assert len(calls) > 8
@@ -142,7 +255,7 @@ def test_an_xray_that_does_not_reach_the_isocentre_is_an_input_error(case):
     radiograph = Radiograph(line_integrals(ct, corner, true, 3.0), "corner.png", Polarity.BRIGHT)
     problem = problem_of(ct, [radiograph], [corner], start, Settings(device="cpu"))
     with pytest.raises(InputError, match="next to nothing about their isocentre"):
-        finished(learned.learned_descent(problem, Correlation(), start))
+        finished(learned.learned_search(problem, Correlation(), SearchRange(), 0))
 
 
 def test_convexity_is_one_for_a_similarity_that_points_to_the_truth(monkeypatch, tmp_path):

@@ -7,10 +7,13 @@ import pytest
 import torch
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose
+from XrayCTRegistrationLib.networks import interface
 from XrayCTRegistrationLib.networks.branches import FourierBlock, InvertibleBlock
 from XrayCTRegistrationLib.networks.interface import (
+    FeatureDifferences,
     carried,
     descent_directions,
+    feature_differences,
     fixed_xrays,
     image_metric,
     moving_volume,
@@ -227,6 +230,28 @@ def test_the_image_metric_is_that_of_finite_differences_of_standardised_drrs():
     size = np.sqrt(np.diag(expected))
     # Trilinear interpolation bends where a sample passes from one voxel to the next: some parts in a thousand.
     np.testing.assert_allclose(found.numpy() / np.outer(size, size), expected / np.outer(size, size), atol=3e-3)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_the_change_of_a_networks_features_is_that_of_poses_a_little_apart(name, monkeypatch):
+    monkeypatch.setattr(interface, "_PROBES", (1e-5,) * 3 + (1e-3,) * 3)  # features bend along longer ones
+    torch.manual_seed(0)
+    network = network_named(name).double()
+    volume, (fixed, poses) = _volume(torch.float64), _scene(1, dtype=torch.float64)
+    center = torch.tensor([[4.0, -3.0, 9.0]], dtype=torch.float64)
+
+    def differences(pose: Pose) -> FeatureDifferences:
+        with torch.no_grad():
+            moving = moving_volume(network, volume)
+        return feature_differences(network, moving, fixed, _stacked([pose]), center)
+
+    found = differences(poses[0])
+    for axis in range(6):
+        step = 1e-5 if axis < 3 else 1e-3
+        ends = [differences(poses[0].moved(sign * step * np.eye(6)[axis], center[0].numpy())) for sign in (1, -1)]
+        expected = (ends[0].residuals - ends[1].residuals)[0] / (2 * step)
+        # Trilinear interpolation bends where a sample passes from one voxel to the next: a part in a thousand.
+        np.testing.assert_allclose(found.jacobian[0, :, axis], expected, atol=5e-3 * expected.abs().max().item())
 
 
 def test_sopis_guess_is_undone_by_what_it_is_trained_on():

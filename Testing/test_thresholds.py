@@ -19,7 +19,7 @@ DECIDE_NOTHING = {
         *("bones.colors", "bones.shown", "bones.surface", "evaluation.plot", "evaluation.calibration_report"),
         *("mrml.bone_transforms", "mrml.display", "mrml.models", "mrml.overlay", "mrml.units", "mrml.views"),
         *("mrml.volumes._BONE_WINDOW_HU", "mrml.volumes._BONE_LEVEL_HU", "mrml.xrays", "mrml.calibration"),
-        *("io.scene", "io.scene_nodes", "preview._MARGIN_PX", "evaluation.convexity"),
+        *("io.scene", "io.scene_nodes", "preview._MARGIN_PX", "evaluation.convexity", "search.learned._LIKELY"),
         *("bones.names._LISTED", "bones.segments.MANY", "cli.evaluate_dataset", "cli.train"),
     ],
     "memory, threads and pauses": [

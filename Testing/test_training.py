@@ -17,6 +17,7 @@ import torch
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.losses import geodesic_gradient
 from XrayCTRegistrationLib.networks.interface import carried, twist_gradient
+from XrayCTRegistrationLib.networks.pose_coordinates import pose_coordinates
 from XrayCTRegistrationLib.networks.weights import load_network, network_named
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.realism import CLEAN
@@ -24,7 +25,7 @@ from XrayCTRegistrationLib.threads import torch_on_one_thread
 from XrayCTRegistrationLib.training import trainer
 from XrayCTRegistrationLib.training.anatomy import AnatomyPool, Source, anatomy_of, deformed, varied, with_metal
 from XrayCTRegistrationLib.training.log import StepLog, StepRow, read_log, write_log_plot
-from XrayCTRegistrationLib.training.objective import batch_losses, pose_coordinates
+from XrayCTRegistrationLib.training.objective import batch_losses
 from XrayCTRegistrationLib.training.samples import Batch, pose_pair, sampled_batch, training_view
 from XrayCTRegistrationLib.training.trainer import Recipe, train
 

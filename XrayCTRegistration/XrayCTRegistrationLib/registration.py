@@ -46,8 +46,8 @@ class Settings:
     """How to register.
 
     method: "auto" (global search, then gradient), "search" (the search alone, at its own resolution), "cmaes" (CMA-ES
-        from the start, then gradient), "gradient" (descent from the start), "learned" (descent on the learned
-        similarity from the start) or "learned+cmaes" (that, then as "cmaes"; the seed's own pipeline).
+        from the start, then gradient), "gradient" (descent from the start), "learned" (a guess of the pose, then
+        descent on the learned similarity) or "learned+cmaes" (that, then as "cmaes"; the seed's own pipeline).
     search: how far from the start the global search looks; None: near a start that was given, far from the centre.
     polarity: None asks the file's tags, then the CT.
     weights: of the learned similarity; those that come with the software unless given.
@@ -196,10 +196,10 @@ def _cmaes(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Non
 def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[None]:
     # Imported here: a registration without it needs neither the networks nor safetensors.
     from .networks.weights import load_network, shipped_weights
-    from .search.learned import learned_descent
+    from .search.learned import learned_search
 
     network = load_network(settings.weights or shipped_weights())
-    outcome.pose = yield from learned_descent(problem, network, outcome.pose)
+    outcome.pose = yield from learned_search(problem, network, settings.span, settings.seed)
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:

@@ -30,8 +30,8 @@ class Device(str, Enum):
 
 METHOD_HELP = (
     "auto: search for the pose from afar, then refine. search: the search alone. cmaes: a search nearby (some 20 mm), "
-    "then refine. gradient: refine a start that is already close. learned: descend on the learned similarity alone. "
-    "learned+cmaes: that, then as cmaes."
+    "then refine. gradient: refine a start that is already close. learned: guess the pose and descend on the learned "
+    "similarity alone. learned+cmaes: that, then as cmaes."
 )
 
 CT_HELP = "The CT: a NIfTI, NRRD or MetaImage file, or the folder with the DICOM slices of one series."

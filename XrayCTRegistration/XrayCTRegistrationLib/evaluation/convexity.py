@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +13,15 @@ import torch
 
 from ..io.figures import figure_file
 from ..io.poses import replacing
-from ..losses import cosines
-from ..networks.interface import WINDOW_PX, SimilarityNetwork, moving_volume
+from ..losses import cosines, geodesic_gradient
+from ..networks.interface import WINDOW_PX, SimilarityNetwork, carried, feature_differences, moving_volume
+from ..projector import VolumeTensor
 from ..realism import CLEAN, Realism
+from ..search.feature_descent import System
 from ..threads import torch_on_one_thread
 from ..training.anatomy import unvaried_anatomy
 from ..training.objective import pose_directions
-from ..training.samples import sampled_batch, training_view
+from ..training.samples import Batch, sampled_batch, training_view
 
 _EDGES = (0.0, 5.0, 10.0, 20.0, 40.0, 60.0, np.inf)  # degrees, and millimetres
 _AT_ONCE = 16
@@ -42,12 +44,50 @@ class ConvexityRow:
     least_of_9_in_10: float
 
 
+# Of a network, a moving volume and a batch: ways (B, 6) that it shows, and the geodesic ways (B, 6) to the truth.
+Ways = Callable[[SimilarityNetwork, VolumeTensor, Batch], tuple[torch.Tensor, torch.Tensor]]
+
+
+def value_ways(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Down the network's value, by the natural gradient."""
+    return pose_directions(network, moving, batch)[1:]
+
+
+def feature_ways(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first step of a `feature_descent`."""
+    systems = _systems(network, moving, batch, batch.poses)
+    ways = torch.from_numpy(np.stack([system.step() for system in systems]))
+    return ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+
+
+def best_ways(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What features can tell at best: the true way, and the Gauss-Newton step that noise, and all else that the DRR of
+    the true pose lacks of the X-ray, still asks for there. Of a network whose features are the images themselves it is
+    what the images can tell."""
+    geodesic = -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
+    systems = _systems(network, moving, batch, batch.true)
+    return geodesic + torch.from_numpy(np.stack([system.step(0.0) for system in systems])), geodesic
+
+
+def _systems(network: SimilarityNetwork, moving: VolumeTensor, batch: Batch, poses: torch.Tensor) -> list[System]:
+    centers = carried(batch.isocenters, poses)
+    found = feature_differences(network, moving, batch.fixed, poses, centers, batch.extent)
+    return [System.of(*one) for one in zip(found.residuals, found.jacobian, (v.axes for v in batch.fixed.views))]
+
+
 def convexity(
-    network: SimilarityNetwork, ct_paths: Sequence[Path], cases: int, seed: int = 0, realism: Realism = CLEAN
+    network: SimilarityNetwork,
+    ct_paths: Sequence[Path],
+    cases: int,
+    seed: int = 0,
+    realism: Realism = CLEAN,
+    ways: Ways = value_ways,
+    name: str | None = None,
 ) -> list[ConvexityRow]:
     """Rows for each CT and for all together, over `cases` X-rays per CT of the training's distribution of poses.
 
-    A tenth of the cosines of a bin lie below least_of_9_in_10. Bins that no case fell into are left out.
+    ways: what of the network is measured. name: in the rows, the network's own unless given. A tenth of the cosines of
+    a bin lie below least_of_9_in_10. Bins that no case fell into are left out.
     """
     found: dict[str, tuple[np.ndarray, ...]] = {}
     view = training_view(WINDOW_PX)
@@ -61,12 +101,12 @@ def convexity(
                 numbers = range(first, min(first + _AT_ONCE, cases))
                 generators = [np.random.default_rng([seed, number, *anatomy.name.encode()]) for number in numbers]
                 batch = sampled_batch(anatomy, view, generators, realism)
-                _, ways, geodesic = pose_directions(network, moving, batch)
-                parts.append((cosines(ways, geodesic).cpu().numpy(), _distances(geodesic)))
+                shown, geodesic = ways(network, moving, batch)
+                parts.append((cosines(shown, geodesic).cpu().numpy(), _distances(geodesic)))
             found[anatomy.name] = tuple(np.concatenate(arrays) for arrays in zip(*parts))
     everything = tuple(np.concatenate(arrays) for arrays in zip(*found.values()))
     together = {"all": everything, **found} if len(found) > 1 else found
-    return [row for name, arrays in together.items() for row in _rows(network.name, name, *arrays)]
+    return [row for ct, arrays in together.items() for row in _rows(name or network.name, ct, *arrays)]
 
 
 def _distances(geodesic: torch.Tensor) -> np.ndarray:

@@ -33,12 +33,17 @@ class DualBranch(SimilarityNetwork):
     def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
         return self.residual(attenuation[None])[0]
 
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.encoder(images.expand(-1, CHANNELS, -1, -1))
+        return self.global_branch(features), self.local_branch(features)
+
+    of_drrs = of_xrays
+
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        features = self.encoder(torch.cat([image.expand(-1, CHANNELS, -1, -1) for image in (fixed, moving)]))
-        far, near = self.global_branch(features).chunk(2), self.local_branch(features).chunk(2)
-        of_far = self.global_head((far[0] - far[1]).square())
-        of_near = self.local_head((near[0] - near[1]).square())
-        return Compared((of_far * of_near).sum(dim=1), (far, near))
+        both = torch.cat([image.expand(-1, CHANNELS, -1, -1) for image in (fixed, moving)])
+        (far_x, far_m), (near_x, near_m) = (part.chunk(2) for part in self.of_drrs(both))
+        of_far, of_near = self.global_head((far_x - far_m).square()), self.local_head((near_x - near_m).square())
+        return Compared((of_far * of_near).sum(dim=1), ((far_x, far_m), (near_x, near_m)))
 
 
 class SimilarityHead(nn.Module):

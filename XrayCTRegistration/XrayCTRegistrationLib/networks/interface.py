@@ -15,6 +15,7 @@ from ..weights import Extent, ray_weights
 
 EMBEDDED = 12  # channels of the features whose means over the image hold a pose
 _LEVER_MM, _DAMPING = 100.0, 0.1  # of `descent_directions`: a turn of 1 radian, and a share of the mean
+_PROBES = (0.02, 0.02, 0.02, 1.5, 1.5, 1.5)  # of finite differences through a network: radians, and mm
 WINDOW_PX, WINDOW_MM, VOXEL_MM = 64, 141.3, 4.0  # what is trained on: the seed's field at the isocentre, the CT
 MULTIPLE_PX = 16  # both sides of an image: what the encoders halve four times
 
@@ -31,6 +32,11 @@ class FixedXrays:
     line_integrals: torch.Tensor
     weights: torch.Tensor
     images: torch.Tensor
+
+    def repeated(self, index: int, count: int) -> FixedXrays:
+        """One of the X-rays, `count` times."""
+        parts = (part[index].expand(count, -1, -1, -1) for part in (self.line_integrals, self.weights, self.images))
+        return FixedXrays((self.views[index],) * count, *parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +94,17 @@ class SimilarityNetwork(nn.Module):
         """Values (C, slices, rows, columns) to project, of attenuation (1, slices, rows, columns) per mm."""
         return attenuation
 
-    def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        """Compare standardised X-rays (B, 1, rows, columns) with standardised DRRs (B, C, rows, columns).
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Features (B, channels, rows, columns), of every branch, of standardised X-rays (B, 1, rows, columns)."""
+        raise NotImplementedError
 
-        C is that of `moving_values`, or 1 for the DRRs of the plain attenuation.
-        """
+    def of_drrs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The same of standardised DRRs (B, C, rows, columns), C that of `moving_values`, or 1 for the DRRs of the
+        plain attenuation: at the true pose they are to be those of the X-ray."""
+        raise NotImplementedError
+
+    def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
+        """Compare standardised X-rays (B, 1, rows, columns) with standardised DRRs as in `of_drrs`."""
         raise NotImplementedError
 
 
@@ -208,12 +220,7 @@ def image_metric(
     J^t J with J the derivative of the images, less what changes their mean or deviation under the weights alone, in
     units of this deviation. images: of `project`, under poses (B, 4, 4) that torch differentiates. Detached.
     """
-    amounts = torch.zeros_like(images, requires_grad=True)
-    # J^t y is linear in y, and its derivative to y is a column of J: the projector has drawn them all already.
-    (slope,) = torch.autograd.grad(images, poses, amounts, create_graph=True)
-    parts = twist_gradient(slope, poses.detach(), centers)
-    columns = [torch.autograd.grad(parts[:, k].sum(), amounts, retain_graph=True)[0] for k in range(6)]
-    changes = torch.stack(columns, dim=1)
+    changes = _changes(images, poses, centers)
     with torch.no_grad():
         seen, weights = standardised(images, weights)[:, None], weights[:, None]
         total = weights.sum(dim=(-2, -1), keepdim=True) + 1e-6
@@ -221,6 +228,54 @@ def image_metric(
         changes = changes - seen * (changes * seen).sum(dim=(-2, -1), keepdim=True) / total
         flat = changes.flatten(2)
         return flat @ flat.mT
+
+
+def _changes(images: torch.Tensor, poses: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+    """(B, 6, C, rows, columns) the derivative of DRRs (B, C, rows, columns) of `project` to twists about centers."""
+    amounts = torch.zeros_like(images, requires_grad=True)
+    # J^t y is linear in y, and its derivative to y is a column of J: the projector has drawn them all already.
+    (slope,) = torch.autograd.grad(images, poses, amounts, create_graph=True)
+    parts = twist_gradient(slope, poses.detach(), centers)
+    columns = [torch.autograd.grad(parts[:, k].sum(), amounts, retain_graph=True)[0] for k in range(6)]
+    return torch.stack(columns, dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDifferences:
+    """residuals (B, n): what the features of DRRs miss of those of the X-rays. jacobian: (B, n, 6) its derivative to
+    a twist, see `twist_gradient`."""
+
+    residuals: torch.Tensor
+    jacobian: torch.Tensor
+
+
+def feature_differences(
+    network: SimilarityNetwork,
+    moving: VolumeTensor,
+    fixed: FixedXrays,
+    poses: torch.Tensor,
+    centers: torch.Tensor,
+    extent: Extent | None = None,
+) -> FeatureDifferences:
+    """How far the features of B X-rays and of DRRs under poses (B, 4, 4) are apart, and how that changes about centers
+    (B, 3).
+
+    The DRRs' derivative is the projector's own; through the network it is carried by finite differences, which take
+    less time than forward derivatives. extent: see `paired`.
+    """
+    poses = poses.detach().requires_grad_()
+    pairs = paired(moving, fixed, poses, extent)
+    changes = _changes(pairs.projected, poses, centers)
+    with torch.no_grad():
+        steps = changes.new_tensor(_PROBES)
+        moved = pairs.projected[:, None] + steps[:, None, None, None] * changes
+        drawn = torch.cat([pairs.projected[:, None], moved], dim=1)  # (B, 7, C, rows, columns)
+        weights = pairs.weights[:, None].expand(-1, 7, -1, -1, -1)
+        drawn = standardised(drawn.flatten(0, 1), weights.flatten(0, 1))
+        sought = torch.cat([part.flatten(1) for part in network.of_xrays(pairs.fixed)], dim=1)
+        found = torch.cat([part.flatten(1) for part in network.of_drrs(drawn)], dim=1).unflatten(0, (-1, 7))
+        jacobian = (found[:, 1:] - found[:, :1]) / steps[:, None]
+        return FeatureDifferences(found[:, 0] - sought, jacobian.mT)
 
 
 def carried(points: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:

@@ -29,8 +29,14 @@ class Prost(SimilarityNetwork):
     def moving_values(self, attenuation: torch.Tensor) -> torch.Tensor:
         return self.residual(attenuation[None])[0]
 
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.fixed_encoder(images),)
+
+    def of_drrs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.moving_encoder(images.expand(-1, CHANNELS, -1, -1)),)
+
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        x, m = self.fixed_encoder(fixed), self.moving_encoder(moving.expand(-1, CHANNELS, -1, -1))
+        (x,), (m,) = self.of_xrays(fixed), self.of_drrs(moving)
         return Compared((x - m).square().mean(dim=(1, 2, 3)), ((x, m),))
 
 

@@ -36,9 +36,15 @@ class Sopi(SimilarityNetwork):
         self.moving_encoder = CompositeEncoder()
         self.initial_motion = MotionGuess()
 
+    def of_xrays(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.fixed_encoder(images)[::-1]
+
+    def of_drrs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.moving_encoder(images)[::-1]
+
     def compared(self, fixed: torch.Tensor, moving: torch.Tensor) -> Compared:
-        pairs = tuple(zip(self.fixed_encoder(fixed), self.moving_encoder(moving)))[::-1]
-        return Compared(sum((x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs), pairs)
+        pairs = tuple(zip(self.of_xrays(fixed), self.of_drrs(moving)))
+        return Compared(torch.stack([(x - m).square().mean(dim=(1, 2, 3)) for x, m in pairs]).sum(dim=0), pairs)
 
 
 class CompositeEncoder(nn.Module):

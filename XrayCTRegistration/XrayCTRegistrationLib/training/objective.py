@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch.nn import functional
 
-from ..evaluation.protocol import ROTATION_DEG, TRANSLATION_MM
-from ..geometry import XrayView, common_isocenter
 from ..losses import cosines, decomposition_loss, embedding_losses, geodesic_gradient, gradient_approximation_loss
 from ..networks.dual_branch import DualBranch
 from ..networks.interface import Compared, SimilarityNetwork, carried, slope_at
+from ..networks.pose_coordinates import pose_coordinates
 from ..networks.sopi import Sopi, centred_cube, motion_shares
 from ..projector import VolumeTensor
 from .samples import Batch
@@ -46,23 +41,6 @@ def pose_directions(
     centers = carried(batch.isocenters, batch.poses)
     slope = slope_at(network, moving, batch.fixed, batch.poses, centers, create_graph, batch.extent)
     return slope.compared, slope.ways, -geodesic_gradient(batch.poses, batch.true, batch.isocenters)
-
-
-def pose_coordinates(poses: torch.Tensor, isocenters: torch.Tensor, views: Sequence[XrayView]) -> torch.Tensor:
-    """(B, 12) float32 coordinates of poses (B, 4, 4), ct_to_world, in which the geodesic ways are straight to first
-    order: the rotation matrix in the C-arm's axes, and the shift of the CT's isocentre (B, 3), in deviations of the
-    protocol.
-
-    Half the squared distance of two rotation matrices is 4 sin^2(angle / 2), whose gradient points along the geodesic;
-    a difference of rotation vectors or of Euler angles would not. The depth counts for less, since the image
-    shows less of it.
-    """
-    axes = torch.from_numpy(np.stack([view.axes for view in views])).to(poses)
-    world = torch.from_numpy(np.stack([common_isocenter([view]) for view in views])).to(poses)
-    rotation = axes.mT @ poses[:, :3, :3] @ axes
-    shift = (carried(isocenters, poses) - world)[:, None] @ axes
-    turns = rotation.flatten(1) / (math.radians(ROTATION_DEG) * math.sqrt(2))
-    return torch.cat([turns, shift[:, 0] / shift.new_tensor(TRANSLATION_MM)], dim=1).float()
 
 
 def _guess_loss(network: Sopi, moving: VolumeTensor, batch: Batch) -> torch.Tensor:
