@@ -172,4 +172,4 @@ def _write_plot(path: Path, rows: Sequence[ConvexityRow]) -> None:
             panel.set(xlabel=f"{part} from the truth ({unit})", ylim=(-1, 1))
             panel.grid(True, color="0.93")
         figure.axes[0].set_ylabel("cosine (dotted: tenth percentile)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
