@@ -23,7 +23,7 @@ from .global_search import SearchRange, turned_poses
 from .matching import matched_together, matcher_steps
 
 _PIXELS = 32
-_POSES = 32
+_POSES = 48
 _BEST = 12  # of the matches, whose mean similarity speaks for a polarity
 _PLAINLY = 0.02  # in similarity, by which the logarithm's other reading must be ahead
 
@@ -47,7 +47,9 @@ def readings(
     """
     view, span = problem.views[view_index], SearchRange()
     state = RegistrationState("prepare", view_index / len(problem.views), problem.start, float("nan"))
-    depths_mm, center = (-span.depth_mm, 0.0, span.depth_mm), problem.center(problem.start)
+    depths_mm, center = [-span.depth_mm, 0.0, span.depth_mm], problem.center(problem.start)
+    if problem.extent.bone_alone:  # which, unlike a body, is nothing like itself at another depth
+        depths_mm = span.depths_mm
     images, levels, matchers = [], [], []
     for polarity in Polarity:
         images.append((yield from shown(xray_image_steps(radiograph, polarity, mask), state)))
