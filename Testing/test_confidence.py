@@ -18,10 +18,11 @@ SURE = Evidence(similarity=0.9, inlying=0.95, compared=1.0, runner_up_gap=0.7, a
 NOTHING = Evidence(similarity=0.02, inlying=0.05, compared=1.0, runner_up_gap=0.0, agreement=0.3, uncertainty_mm=5.0)
 WHOLE = Extent((64, 64, 64), np.eye(4), np.zeros((3, 2), bool), False)
 TIGHT = Extent((64, 64, 64), np.eye(4), np.ones((3, 2), bool), False)
+BONE = replace(WHOLE, bone_alone=True)
 
 
 def test_what_explains_everything_is_high_and_what_explains_nothing_is_low() -> None:
-    sure, nothing = confidence(SURE, WHOLE, False), confidence(NOTHING, WHOLE, False)
+    sure, nothing = confidence(SURE, WHOLE, False, 1), confidence(NOTHING, WHOLE, False, 1)
     assert (sure.level, nothing.level) == ("high", "low")
     assert sure.probability > 0.9 > 0.5 > nothing.probability
     assert sure.expected_error_mm < nothing.expected_error_mm
@@ -36,20 +37,25 @@ def test_what_explains_everything_is_high_and_what_explains_nothing_is_low() -> 
         (replace(SURE, compared=0.1), WHOLE, False, {"low"}, "10% of what the CT could show"),
         (replace(SURE, runner_up_gap=0.02), WHOLE, False, {"low", "moderate"}, "ambiguous"),
         (SURE, TIGHT, False, {"moderate"}, "beyond every side"),
+        (SURE, BONE, False, {"low"}, "give a second one"),
     ],
 )
 def test_what_cannot_be_known_keeps_it_from_high_and_the_reason_says_so(
     evidence, extent, strayed, levels, word
 ) -> None:
-    found = confidence(evidence, extent, strayed)
+    found = confidence(evidence, extent, strayed, 1)
     assert found.level in levels
     assert word in found.reason
 
 
+def test_two_x_rays_tell_where_a_bone_alone_is() -> None:
+    assert confidence(SURE, BONE, False, 2).level == "high"
+
+
 def test_without_a_search_nobody_claims_that_another_pose_fits_as_well() -> None:
-    found = confidence(replace(SURE, runner_up_gap=math.nan), WHOLE, False)
+    found = confidence(replace(SURE, runner_up_gap=math.nan), WHOLE, False, 1)
     assert "another pose" not in found.reason
-    assert found.probability > confidence(replace(NOTHING, runner_up_gap=math.nan), WHOLE, False).probability
+    assert found.probability > confidence(replace(NOTHING, runner_up_gap=math.nan), WHOLE, False, 1).probability
 
 
 def test_a_bar_that_looks_the_same_when_turned_is_ambiguous(shared_data) -> None:
@@ -65,7 +71,7 @@ def test_a_bar_that_looks_the_same_when_turned_is_ambiguous(shared_data) -> None
 
 
 def test_a_bone_is_never_surer_than_the_ct_that_it_was_found_from() -> None:
-    sure, tight, lost = (confidence(*of, False) for of in ((SURE, WHOLE), (SURE, TIGHT), (NOTHING, WHOLE)))
+    sure, tight, lost = (confidence(*of, False, 1) for of in ((SURE, WHOLE), (SURE, TIGHT), (NOTHING, WHOLE)))
     assert [one.level for one in (sure, tight, lost)] == ["high", "moderate", "low"]
     found = [bone_confidence(SURE, one) for one in (sure, tight, lost)]
     assert [one.level for one in found] == ["high", "moderate", "low"]
@@ -74,7 +80,7 @@ def test_a_bone_is_never_surer_than_the_ct_that_it_was_found_from() -> None:
 
 
 def test_a_bone_that_the_drr_does_not_explain_is_low_however_well_it_is_known() -> None:
-    whole = confidence(SURE, WHOLE, False)
+    whole = confidence(SURE, WHOLE, False, 1)
     explained, unexplained = (bone_confidence(one, whole) for one in (SURE, replace(NOTHING, uncertainty_mm=0.2)))
     assert unexplained.level == "low"
     assert "next to nothing" in unexplained.reason
@@ -83,7 +89,7 @@ def test_a_bone_that_the_drr_does_not_explain_is_low_however_well_it_is_known() 
 
 
 def test_a_bone_whose_depth_is_unknown_is_less_sure_and_expected_farther_off() -> None:
-    whole = confidence(SURE, WHOLE, False)
+    whole = confidence(SURE, WHOLE, False, 1)
     known, unknown = (bone_confidence(replace(SURE, uncertainty_mm=mm), whole) for mm in (0.3, 6.0))
     assert known.probability > unknown.probability
     assert known.expected_error_mm < unknown.expected_error_mm
@@ -91,6 +97,6 @@ def test_a_bone_whose_depth_is_unknown_is_less_sure_and_expected_farther_off() -
 
 
 def test_a_bone_of_which_little_was_compared_is_low() -> None:
-    found = bone_confidence(replace(SURE, compared=0.1), confidence(SURE, WHOLE, False))
+    found = bone_confidence(replace(SURE, compared=0.1), confidence(SURE, WHOLE, False, 1))
     assert found.level == "low"
     assert "10% of its shadow" in found.reason

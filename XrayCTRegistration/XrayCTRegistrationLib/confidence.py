@@ -67,15 +67,17 @@ def evidence_of(views: list[Comparison], covariance: np.ndarray, runner_up_gap: 
     )
 
 
-def confidence(evidence: Evidence, extent: Extent, strayed: bool) -> Confidence:
+def confidence(evidence: Evidence, extent: Extent, strayed: bool, views: int) -> Confidence:
     """How far to trust a pose, by the shipped calibration, and no farther than what it cannot know allows.
 
-    strayed: whether the descent led out of the range that was to be searched.
+    strayed: whether the descent led out of the range that was to be searched. views: how many X-rays there are: of a
+    real bone alone, no pose in a single one was right in 12 attempts, at similarities as high as those of two.
     """
     calibration, found = _calibration(_SHIPPED), asdict(evidence)
     probability = 0.0 if strayed else calibration.probability(found)
-    level, reason = calibration.level(probability), _reason(evidence, extent, strayed)
-    if strayed or evidence.compared < _LITTLE:
+    thin = extent.bone_alone and views == 1
+    level, reason = calibration.level(probability), _reason(evidence, extent, strayed, thin)
+    if strayed or thin or evidence.compared < _LITTLE:
         level = "low"
     elif level == "high" and (extent.cut_everywhere or evidence.runner_up_gap < _AMBIGUOUS):
         level = "moderate"
@@ -97,7 +99,7 @@ def bone_confidence(evidence: Evidence, whole: Confidence) -> Confidence:
     return Confidence(level, reason, probability, calibration.expected_error_mm(found))
 
 
-def _reason(evidence: Evidence, extent: Extent, strayed: bool) -> str:
+def _reason(evidence: Evidence, extent: Extent, strayed: bool, thin: bool) -> str:
     """What a person should know first."""
     explained = f"the DRR explains {max(evidence.similarity, 0):.0%} of what the X-ray shows"
     if strayed:
@@ -108,6 +110,8 @@ def _reason(evidence: Evidence, extent: Extent, strayed: bool) -> str:
         return f"{explained}, next to nothing"
     if evidence.runner_up_gap < _AMBIGUOUS:  # never where it is not known
         return f"another pose, far away, fits almost as well: ambiguous, though {explained}"
+    if thin:
+        return f"{explained}, but one X-ray hardly tells the depth and the turn of a bone alone: give a second one"
     if extent.cut_everywhere:
         return f"{explained}, but the body goes on beyond every side of the CT, so that no ray is complete"
     return explained

@@ -333,7 +333,7 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         similarity=evidence.similarity,
         moved_deg=moved_deg,
         moved_mm=moved_mm,
-        confidence=confidence(evidence, problem.extent, outcome.strayed),
+        confidence=confidence(evidence, problem.extent, outcome.strayed, len(problem.views)),
         evidence=evidence,
         kept_start=kept_start,
         polarities=problem.polarities,
