@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from ..geometry import Pose, rotation_from_euler
-from ..levels import Level, Problem
+from ..levels import Level, LevelSteps, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from .descent import descend, descend_at
@@ -133,18 +133,23 @@ class _Ground:
 
 def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, _Ground]:
     start = problem.start
-    match_mm, refine_mm = (problem.extent_mm(start) / pixels for pixels in (_MATCH_PIXELS, _REFINE_PIXELS))
+    match_mm = problem.extent_mm(start) / _MATCH_PIXELS
     matching = yield from problem.level(start, match_mm, 1.6 * match_mm)
     matcher = yield from matcher_steps(matching, problem.center(start), span.in_plane_mm, span.depths_mm)
-    refining = yield from problem.level(start, refine_mm, 2 * refine_mm, span.in_plane_mm)
-    return _Ground(problem, matcher, refining)
+    return _Ground(problem, matcher, (yield from refining_level(problem, span)))
+
+
+def refining_level(problem: Problem, span: SearchRange) -> LevelSteps:
+    """The level that poses all over a range are refined at, and told apart by."""
+    pixel_mm = problem.extent_mm(problem.start) / _REFINE_PIXELS
+    return (yield from problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm))
 
 
 def _found(pool: list[Candidate], span: SearchRange) -> Found:
     best = max(pool, key=lambda one: one.similarity)
-    others = [one for one in pool if one.problem is not best.problem or _apart_mm(one, best) > _OTHER_POSE_MM]
+    others = [one for one in pool if _apart_mm(one, best) > _OTHER_POSE_MM]
     runner_up = max([0.0, *(one.similarity for one in others)])
-    rounds = {one.round for one in pool if one.problem is best.problem and _apart_mm(one, best) <= _SAME_POSE_MM}
+    rounds = {one.round for one in pool if _apart_mm(one, best) <= _SAME_POSE_MM}
     enough = 2 if best.similarity > _MORE_ALIKE or span.near else _ROUNDS_AGREE
     found_again = len(rounds) >= enough and best.similarity > max(_ALIKE, runner_up + _AHEAD)
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
@@ -166,10 +171,7 @@ def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[l
 def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candidate]]:
     """The best of the pool that are not the same, descended at a finer resolution: a wrong pose, alike by accident at
     one resolution, is not at the next."""
-    rivals: list[Candidate] = []
-    for one in sorted(pool, key=lambda one: -one.similarity):
-        if all(one.problem is not other.problem or _apart_mm(one, other) > _RIVAL_MM for other in rivals):
-            rivals.append(one)
+    rivals = _distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)
     closer = []
     for one in rivals[:_RIVALS]:
         state = RegistrationState("search", 1.0, rivals[0].pose, rivals[0].similarity)
@@ -189,6 +191,9 @@ def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candid
 
 
 def _apart_mm(first: Candidate, second: Candidate) -> float:
+    """How far two candidates are apart; those of X-rays read otherwise are never the same."""
+    if first.problem is not second.problem:
+        return math.inf
     return first.problem.distance_mm(first.pose, second.pose)
 
 
@@ -214,7 +219,8 @@ def _round(
     for again in ground.matcher.matched(_about(problem, first[:_SEEDS], span, seed + number - 1)):  # noqa: B007
         yield state
     second = yield from _by_both(ground, again, state)
-    poses = _distinct(problem, _in_turn(first, second))[:_REFINED_A_ROUND]
+    poses = _distinct(_in_turn(first, second)[: 4 * _REFINED_A_ROUND], problem.distance_mm, _SAME_POSE_MM)
+    poses = poses[:_REFINED_A_ROUND]
     return found + (yield from _refined(ground, span, poses, number, state))
 
 
@@ -225,12 +231,12 @@ def _by_both(ground: _Ground, matches: list[Match], state: RegistrationState) ->
     for first in range(0, len(matches), _SCORED_AT_ONCE):
         poses = [one.pose for one in matches[first : first + _SCORED_AT_ONCE]]
         similarity += list((yield from shown(ground.refining.similarity_steps(poses, _RANKED_AT), state)))
-    by_similarity = sorted(range(len(matches)), key=lambda index: -similarity[index])
-    by_correlation = sorted(range(len(matches)), key=lambda index: -matches[index].correlation)
+    by_correlation = range(len(matches))  # as the matcher gives them
+    by_similarity = sorted(by_correlation, key=lambda index: -similarity[index])
     return [matches[index].pose for index in dict.fromkeys(_in_turn(by_similarity, by_correlation))]
 
 
-def _in_turn(first: list[_T], second: list[_T]) -> list[_T]:
+def _in_turn(first: Sequence[_T], second: Sequence[_T]) -> list[_T]:
     """The first of both, then the second of both, and so on; of two lists of one length."""
     return [one for pair in zip(first, second, strict=True) for one in pair]
 
@@ -247,12 +253,12 @@ def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) ->
     return turned
 
 
-def _distinct(problem: Problem, poses: list[Pose]) -> list[Pose]:
-    """The poses, the best first, without those that all but repeat a better one."""
-    kept: list[Pose] = []
-    for pose in poses[: 4 * _REFINED_A_ROUND]:
-        if all(problem.distance_mm(pose, one) > _SAME_POSE_MM for one in kept):
-            kept.append(pose)
+def _distinct(ones: Sequence[_T], apart_mm: Callable[[_T, _T], float], least_mm: float) -> list[_T]:
+    """Those, the best first, that are farther than so much from every better one."""
+    kept: list[_T] = []
+    for one in ones:
+        if all(apart_mm(one, other) > least_mm for other in kept):
+            kept.append(one)
     return kept
 
 

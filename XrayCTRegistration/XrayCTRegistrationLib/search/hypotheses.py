@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..geometry import Pose, rotation_from_euler
-from ..levels import Level, LevelSteps, Problem
+from ..levels import Level, Problem
 from ..networks.interface import paired
 from ..networks.pose_coordinates import pose_moved_by
 from .global_search import SearchRange
@@ -17,7 +17,6 @@ from .learned_scene import Look, Scene
 
 DESCENDED = 16  # of the hypotheses that are drawn
 _DRAWN, _AT_ONCE = 192, 4
-_JUDGED_PIXELS = 64  # along the longest side
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +25,6 @@ class Hypothesis:
 
     pose: Pose
     similarity: float
-
-
-def judging_level(problem: Problem, span: SearchRange) -> LevelSteps:
-    """The level that says which of several poses is the most alike."""
-    pixel_mm = problem.extent_mm(problem.start) / _JUDGED_PIXELS
-    return (yield from problem.level(problem.start, pixel_mm, 2 * pixel_mm, span.in_plane_mm))
 
 
 def judged(level: Level, poses: Sequence[Pose]) -> list[Hypothesis]:

@@ -11,8 +11,8 @@ from ..networks.interface import SimilarityNetwork
 from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
 from .feature_descent import feature_descent
-from .global_search import SearchRange
-from .hypotheses import Hypothesis, drawn_steps, judged, judging_level, likely
+from .global_search import SearchRange, refining_level
+from .hypotheses import Hypothesis, drawn_steps, judged, likely
 from .learned_scene import Look
 from .value_descent import value_descent
 
@@ -45,7 +45,7 @@ def best_of_hypotheses(look: Look, guessing: Look, span: SearchRange, seed: int)
     How alike a pose is says the registration's similarity: a network is trained for the way, not for the value.
     """
     problem = look.problem
-    level = yield from shown(judging_level(problem, span), _searching(0.0, problem.start))
+    level = yield from shown(refining_level(problem, span), _searching(0.0, problem.start))
     (best,) = judged(level, [problem.start])
     best = yield from _tried(look, level, span, likely(guessing), best, 0.0, _LIKELY)
     if best.similarity <= _CONVINCING:

@@ -87,11 +87,10 @@ def read_at(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, No
     images = tuple((*image.others, image)[0] for image in problem.images)
     if images == problem.images:
         return problem
-    similarity = []
-    for one in (problem, replace(problem, images=images)):
-        level = yield from one.level(pose, pixel_mm, 1.5 * pixel_mm)
-        similarity.append([float(found.similarity) for found in (yield from level.compare_steps([pose]))])
-    ahead = [there - here > _PLAINLY for here, there in zip(*similarity)]
+    both = replace(problem, images=problem.images + images, views=problem.views * 2)
+    level = yield from both.level(pose, pixel_mm, 1.5 * pixel_mm)
+    similarity = [float(found.similarity) for found in (yield from level.compare_steps([pose]))]
+    ahead = [there - here > _PLAINLY for here, there in zip(similarity, similarity[len(images) :])]
     if not any(ahead):
         return problem
     return replace(problem, images=tuple(b if other else a for a, b, other in zip(problem.images, images, ahead)))
