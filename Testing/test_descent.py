@@ -8,7 +8,7 @@ from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler, view_from_
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of
 from XrayCTRegistrationLib.search import global_search as searching
-from XrayCTRegistrationLib.search.descent import best_of_parabola, descend, descend_in_depth
+from XrayCTRegistrationLib.search.descent import best_of_parabola, best_of_paraboloid, descend, descend_in_depth
 from XrayCTRegistrationLib.search.global_search import SearchRange, global_search
 from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
 from XrayCTRegistrationLib.state import finished
@@ -49,6 +49,23 @@ def test_what_bends_upwards_or_hardly_is_followed_to_the_better_side_no_farther_
 def test_a_depth_that_is_the_same_on_both_sides_is_left():
     assert best_of_parabola(-0.1, -0.1) == (0.0, 0.0)
     assert best_of_parabola(0.0, 0.0)[1] == 0.0
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (1.5, -0.5), (-2.0, -3.0)])
+def test_nine_pairs_of_depths_tell_where_a_paraboloid_is_highest_and_how_high(place):
+    curves = np.array([[1.4, 0.9], [0.9, 1.0]])
+    at = np.stack(np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], indexing="ij"), axis=-1) - place
+    values = 0.4 - np.einsum("...i,ij,...j", at, curves, at) / 2
+    found, gain = best_of_paraboloid(values)
+    np.testing.assert_allclose(found, place, atol=1e-9)
+    assert gain == pytest.approx(place @ curves @ np.array(place) / 2, abs=1e-9)
+
+
+def test_a_ridge_is_followed_to_its_better_side_no_farther_than_four_probes():
+    x, y = np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], indexing="ij")
+    found, gain = best_of_paraboloid(0.1 * (x + y) - np.square(x - y))
+    np.testing.assert_allclose(found, np.full(2, 4 / np.sqrt(2)), atol=1e-9)
+    assert gain > 0
 
 
 def test_a_pose_that_is_wrong_in_depth_alone_is_brought_back_in_fewer_steps_than_gauss_newton_takes(case):

@@ -99,6 +99,26 @@ class Level:
         found = yield from self.compare_steps(poses, scale)
         return np.mean([one.similarity.cpu().numpy() for one in found], axis=0)
 
+    def similarity_of_two(self, poses: tuple[Sequence[Pose], Sequence[Pose]]) -> Generator[None, None, np.ndarray]:
+        """(B, C) similarities of two bodies, the first at poses (B) beside the second at poses (C), means over the
+        views, with pauses."""
+        first, second = (torch.from_numpy(np.stack([pose.matrix for pose in of_body])) for of_body in poses)
+        values = np.zeros((len(first), len(second)))
+        for fixed in self.fixed:
+            drawn = []
+            for body, matrices in zip(self.bodies, (first, second), strict=True):
+                bands = []
+                for part in fixed.view.bands(_PIXELS_AT_ONCE):
+                    bands.append(body.images(matrices, part))
+                    yield
+                drawn.append(torch.cat(bands, dim=1))
+            for row, matrix, image in zip(values, first, drawn[0]):
+                images = image + drawn[1] + fixed.behind
+                rays = self._rays(images, matrix[None], fixed.view)
+                row += compare(fixed, images, rays).similarity.cpu().numpy() / len(self.fixed)
+                yield
+        return values
+
     def linearised(
         self, poses: Sequence[Pose], center: np.ndarray, scale: float = SCALES[-1]
     ) -> Generator[None, None, Linearised]:

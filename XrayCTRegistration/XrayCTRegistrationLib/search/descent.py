@@ -16,8 +16,8 @@ from ..state import shown
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
 _LEAST_GAIN = 1e-4  # of a step, below which the next scale, depth or stage goes on
-_DEPTH_ROUNDS, _DEPTH_GAIN = 4, 1e-4
-_DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
+DEPTH_ROUNDS, DEPTH_GAIN = 4, 1e-4
+DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
 _CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
 CORRELATED_PIXELS = 9.0  # neighbouring residuals are not independent; as many pixels count as one
@@ -109,27 +109,32 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     in a much steeper curvature there than there is: its steps are far too short. Several views that cross tell the
     depth of each other; there, nothing is tried.
     """
-    rays = [center - fixed.view.source for fixed in level.fixed]
-    rays = [ray / np.linalg.norm(ray) for ray in rays]
-    if any(rays[0] @ other < _CROSSING_COSINE for other in rays):
-        return (yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN))
+    ray = depth_ray(level, center)
     best = yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN)
-    for _ in range(_DEPTH_ROUNDS):
+    for _ in range(0 if ray is None else DEPTH_ROUNDS):
         values = []
-        for step_mm in (-_DEPTH_PROBE_MM, _DEPTH_PROBE_MM):
-            there = [_deeper(best.pose, rays[0], step_mm)]
+        for step_mm in (-DEPTH_PROBE_MM, DEPTH_PROBE_MM):
+            there = [deeper(best.pose, ray, step_mm)]
             values.append(float((yield from shown(level.similarity_steps(there), best))[0]))
         place, gain = best_of_parabola(values[0] - best.similarity, values[1] - best.similarity)
-        if gain < _DEPTH_GAIN:
+        if gain < DEPTH_GAIN:
             break
-        pose, before = _deeper(best.pose, rays[0], _DEPTH_PROBE_MM * place), best
+        pose, before = deeper(best.pose, ray, DEPTH_PROBE_MM * place), best
         best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=_LEAST_GAIN))
         if best is before:
             break
     return best
 
 
-def _deeper(pose: Pose, ray: np.ndarray, step_mm: float) -> Pose:
+def depth_ray(level: Level, center: np.ndarray) -> np.ndarray | None:
+    """(3,) unit vector along the first view's ray through the CT's isocentre, where no other view's ray crosses it."""
+    rays = [center - fixed.view.source for fixed in level.fixed]
+    rays = [ray / np.linalg.norm(ray) for ray in rays]
+    return None if any(rays[0] @ other < _CROSSING_COSINE for other in rays) else rays[0]
+
+
+def deeper(pose: Pose, ray: np.ndarray, step_mm: float) -> Pose:
+    """A pose shifted along a ray (3,)."""
     return Pose.from_parts(np.eye(3), step_mm * ray) @ pose
 
 
@@ -140,6 +145,22 @@ def best_of_parabola(before: float, after: float) -> tuple[float, float]:
     farthest = math.copysign(_FARTHEST_VERTEX, slope)
     place = farthest if bend <= abs(slope) / _FARTHEST_VERTEX else slope / bend
     return place, slope * place - bend * place**2 / 2
+
+
+def best_of_paraboloid(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where the paraboloid that is nearest to values (3, 3) at -1, 0 and 1 along both axes is highest, no farther than
+    _FARTHEST_VERTEX along each of its own axes, and how much higher than in the middle."""
+    x, y = (one.ravel() for one in np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], indexing="ij"))
+    terms = np.stack([np.ones(9), x, y, x * x / 2, x * y, y * y / 2], axis=1)
+    _, along_x, along_y, xx, xy, yy = np.linalg.lstsq(terms, values.ravel(), rcond=None)[0]
+    bends, axes = np.linalg.eigh([[xx, xy], [xy, yy]])
+    places = []
+    for bend, slope in zip(bends, axes.T @ [along_x, along_y]):
+        farthest = math.copysign(_FARTHEST_VERTEX, slope)
+        places.append(farthest if -bend <= abs(slope) / _FARTHEST_VERTEX else -slope / bend)
+    place = axes @ places
+    gain = place @ [along_x, along_y] + (bends * np.square(places)).sum() / 2
+    return place, float(gain)
 
 
 def _at_least(best: Descended, steps: Descent) -> Descent:

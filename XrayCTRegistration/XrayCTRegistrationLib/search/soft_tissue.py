@@ -14,12 +14,21 @@ import numpy as np
 
 from ..geometry import Pose
 from ..levels import Level, Linearised
-from .descent import CORRELATED_PIXELS
+from .descent import (
+    CORRELATED_PIXELS,
+    DEPTH_GAIN,
+    DEPTH_PROBE_MM,
+    DEPTH_ROUNDS,
+    best_of_paraboloid,
+    deeper,
+    depth_ray,
+)
 
-_ITERATIONS, _DAMPING = 8, 1e-9
+_ITERATIONS, _BETWEEN_DEPTHS, _DAMPING = 8, 3, 1e-9
 # Standard deviations of the soft tissue's motion, in all six degrees, from which on it has parted, and after how many
-# steps that is asked: at most 4.1 in 21 cases where nothing moved, 6.3 to 40 in 6 where it did by 3 to 5 mm.
-_PARTED, _ASKED_AFTER = 6.0, 2
+# steps that is asked: at most 4.1 in 45 cases where nothing moved; where it did by 3 to 5 mm, 5.3 and more in most, and
+# below 4 only where noise hid it.
+_PARTED, _ASKED_AFTER = 5.0, 2
 _STILL = 0.7  # standard deviations of the bones' pose: it is known no better than a shorter step would tell
 _APART = np.hstack([-np.eye(6), np.eye(6)])  # the soft tissue's twist from the bones', of both twists
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
@@ -35,22 +44,70 @@ class Settled:
     parted: bool
 
 
+@dataclass(frozen=True, eq=False)
+class _Bodies:
+    """Where bones and soft tissue are. apart: (6,) twist of the soft tissue from the bones."""
+
+    bones: Pose
+    soft: Pose
+    apart: np.ndarray
+
+    def moved(self, twists: np.ndarray, center: np.ndarray) -> _Bodies:
+        """By a twist (6,) each, the bones' first."""
+        apart = self.apart + _APART @ twists
+        return _Bodies(self.bones.moved(twists[:6], center), self.soft.moved(twists[6:], center), apart)
+
+    def deeper(self, ray: np.ndarray, bones_mm: float, soft_mm: float) -> _Bodies:
+        """Shifted along a ray (3,)."""
+        apart = self.apart + np.concatenate([np.zeros(3), (soft_mm - bones_mm) * ray])
+        return _Bodies(deeper(self.bones, ray, bones_mm), deeper(self.soft, ray, soft_mm), apart)
+
+
 def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, None, Settled]:
-    """Gauss-Newton over both poses from a common start; level: `Problem.level_of_bones`. With pauses."""
-    bones = soft = start
-    apart = np.zeros(6)  # twist of the soft tissue from the bones
-    for step in range(1, _ITERATIONS + 1):
-        at = yield from level.linearised([bones, soft], center)
-        tied = _with_prior(at, apart)
-        twist = tied.step(_DAMPING)
-        bones, soft = bones.moved(twist[:6], center), soft.moved(twist[6:], center)
-        apart = apart + twist[6:] - twist[:6]
-        covariance = CORRELATED_PIXELS * at.noise * np.linalg.pinv(tied.matrix, rcond=1e-12, hermitian=True)
-        if step == _ASKED_AFTER and _deviations(apart, _APART @ covariance @ _APART.T) < _PARTED:
-            return Settled(start, covariance[:6, :6], parted=False)
-        if step > _ASKED_AFTER and _deviations(twist[:6], covariance[:6, :6]) < _STILL:
+    """Gauss-Newton over both poses from a common start, then from the best depths of both, while that gains; level:
+    `Problem.level_of_bones`. With pauses."""
+    bodies = _Bodies(start, start, np.zeros(6))
+    bodies, at = yield from _descended(level, bodies, center, _ASKED_AFTER, still=0.0)
+    covariance = _covariance(at)
+    if _deviations(bodies.apart, _APART @ covariance @ _APART.T) < _PARTED:
+        return Settled(start, covariance[:6, :6], parted=False)
+    bodies, at = yield from _descended(level, bodies, center, _ITERATIONS - _ASKED_AFTER)
+    ray = depth_ray(level, center)
+    for _ in range(0 if ray is None else DEPTH_ROUNDS):
+        bodies, gain = yield from _at_best_depths(level, bodies, ray, at.noise)
+        if gain < DEPTH_GAIN:
             break
-    return Settled(bones, covariance[:6, :6], parted=True)
+        bodies, at = yield from _descended(level, bodies, center, _BETWEEN_DEPTHS)
+    return Settled(bodies.bones, _covariance(at)[:6, :6], parted=True)
+
+
+def _descended(
+    level: Level, bodies: _Bodies, center: np.ndarray, iterations: int, still: float = _STILL
+) -> Generator[None, None, tuple[_Bodies, Linearised]]:
+    """The bodies after some steps, fewer where the bones' are within `still` standard deviations, and the system of
+    the last."""
+    for _ in range(iterations):
+        at = _with_prior((yield from level.linearised([bodies.bones, bodies.soft], center)), bodies.apart)
+        twists = at.step(_DAMPING)
+        bodies = bodies.moved(twists, center)
+        if _deviations(twists[:6], _covariance(at)[:6, :6]) < still:
+            break
+    return bodies, at
+
+
+def _at_best_depths(
+    level: Level, bodies: _Bodies, ray: np.ndarray, noise: float
+) -> Generator[None, None, tuple[_Bodies, float]]:
+    """Both bodies where they are most alike along a ray, the prior included, and what is gained by it. As in
+    `descend_in_depth`, Gauss-Newton alone stays far short of that."""
+    steps = DEPTH_PROBE_MM * np.array([-1.0, 0.0, 1.0])
+    of_bones = [deeper(bodies.bones, ray, step) for step in steps]
+    of_soft = [deeper(bodies.soft, ray, step) for step in steps]
+    values = yield from level.similarity_of_two((of_bones, of_soft))
+    apart = [[bodies.deeper(ray, first, second).apart for second in steps] for first in steps]
+    values = values - (_prior_weights(noise) * np.square(apart)).sum(axis=-1) / 2
+    place, gain = best_of_paraboloid(values)
+    return bodies.deeper(ray, *(DEPTH_PROBE_MM * place)), gain
 
 
 def _deviations(twist: np.ndarray, covariance: np.ndarray) -> float:
@@ -58,9 +115,19 @@ def _deviations(twist: np.ndarray, covariance: np.ndarray) -> float:
     return float(np.sqrt(max(twist @ np.linalg.pinv(covariance, rcond=1e-12, hermitian=True) @ twist, 0.0)))
 
 
+def _covariance(at: Linearised) -> np.ndarray:
+    """(12, 12) of both twists."""
+    return CORRELATED_PIXELS * at.noise * np.linalg.pinv(at.matrix, rcond=1e-12, hermitian=True)
+
+
+def _prior_weights(noise: float) -> np.ndarray:
+    """(6,) of the squares of what parts the bodies, in units of the residuals' noise."""
+    return CORRELATED_PIXELS * noise / _SLACK**2
+
+
 def _with_prior(at: Linearised, apart: np.ndarray) -> Linearised:
-    """The system with the prior's part in units of the residuals' noise."""
-    weight = CORRELATED_PIXELS * at.noise / _SLACK**2
+    """The system with the prior's part."""
+    weight = _prior_weights(at.noise)
     matrix, way = at.matrix.copy(), at.way.copy()
     for rows, sign in ((slice(0, 6), 1), (slice(6, 12), -1)):
         way[rows] += sign * weight * apart
