@@ -26,6 +26,8 @@ def test_a_step_solves_the_system_and_damping_shortens_it():
 class Blank:
     """A level where no pixel counts: nothing changes whatever moves."""
 
+    fixed = [SimpleNamespace(view=SimpleNamespace(source=np.array([0.0, 0.0, -700.0])))]
+
     def linearised(self, poses, center):
         yield
         size = 6 * len(poses)

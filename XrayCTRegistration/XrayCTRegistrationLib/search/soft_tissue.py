@@ -25,10 +25,10 @@ from .descent import (
 )
 
 _ITERATIONS, _BETWEEN_DEPTHS, _DAMPING = 8, 3, 1e-9
-# Standard deviations of the soft tissue's motion, in all six degrees, from which on it has parted, and after how many
-# steps that is asked: at most 4.1 in 45 cases where nothing moved; where it did by 3 to 5 mm, 5.3 and more in most, and
-# below 4 only where noise hid it.
-_PARTED, _ASKED_AFTER = 5.0, 2
+# The soft tissue has parted where its motion is so many standard deviations, in all six degrees, and so long across the
+# rays; asked after so many steps. In 10 X-rays each of five CTs: at most 1.6 and 0.2 mm where nothing moved, 6.0 and 0.4
+# mm where the CT was cut; at least 6.2 and 0.6 mm where soft tissue moved by 3 to 5 mm.
+_PARTED, _PARTED_MM, _ASKED_AFTER = 5.0, 0.5, 2
 _STILL = 0.7  # standard deviations of the bones' pose: it is known no better than a shorter step would tell
 _APART = np.hstack([-np.eye(6), np.eye(6)])  # the soft tissue's twist from the bones', of both twists
 _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft tissue from the bones: turn, shift in mm
@@ -69,16 +69,22 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
     bodies = _Bodies(start, start, np.zeros(6))
     bodies, at = yield from _descended(level, bodies, center, _ASKED_AFTER, still=0.0)
     covariance = _covariance(at)
-    if _deviations(bodies.apart, _APART @ covariance @ _APART.T) < _PARTED:
+    ray = depth_ray(level, center)
+    if not _parted(bodies.apart, covariance, ray):
         return Settled(start, covariance[:6, :6], parted=False)
     bodies, at = yield from _descended(level, bodies, center, _ITERATIONS - _ASKED_AFTER)
-    ray = depth_ray(level, center)
     for _ in range(0 if ray is None else DEPTH_ROUNDS):
         bodies, gain = yield from _at_best_depths(level, bodies, ray, at.noise)
         if gain < DEPTH_GAIN:
             break
         bodies, at = yield from _descended(level, bodies, center, _BETWEEN_DEPTHS)
     return Settled(bodies.bones, _covariance(at)[:6, :6], parted=True)
+
+
+def _parted(apart: np.ndarray, covariance: np.ndarray, ray: np.ndarray | None) -> bool:
+    across_mm = apart[3:] if ray is None else apart[3:] - (apart[3:] @ ray) * ray
+    far_enough = float(np.linalg.norm(across_mm)) > _PARTED_MM
+    return far_enough and _deviations(apart, _APART @ covariance @ _APART.T) > _PARTED
 
 
 def _descended(
