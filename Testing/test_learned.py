@@ -20,7 +20,7 @@ from XrayCTRegistrationLib.networks.weights import network_named, save_weights
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of, register, registration_steps
 from XrayCTRegistrationLib.search import hypotheses, learned, learned_scene, value_descent
-from XrayCTRegistrationLib.search.feature_descent import feature_descent
+from XrayCTRegistrationLib.search.feature_descent import System, feature_descent
 from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
 from XrayCTRegistrationLib.simulation import line_integrals
 from XrayCTRegistrationLib.state import finished
@@ -280,3 +280,8 @@ def test_convexity_is_one_for_a_similarity_that_points_to_the_truth(monkeypatch,
     measuring.write_convexity(tmp_path, rows)
     assert (tmp_path / "convexity.png").read_bytes().startswith(b"\x89PNG")
     assert "| correlation | all | rotation, by degrees | 1.00 ± 0.00" in (tmp_path / "convexity.md").read_text()
+
+
+def test_where_no_feature_changes_with_the_pose_nothing_moves():
+    at = System.of(torch.ones(4), torch.zeros(4, 6), np.eye(3))
+    np.testing.assert_array_equal(at.step(), np.zeros(6))

@@ -26,7 +26,7 @@ def test_a_step_solves_the_system_and_damping_shortens_it():
 class Blank:
     """A level where no pixel counts: nothing changes whatever moves."""
 
-    fixed = [SimpleNamespace(view=SimpleNamespace(source=np.array([0.0, 0.0, -700.0])))]
+    fixed = (SimpleNamespace(view=SimpleNamespace(source=np.array([0.0, 0.0, -700.0]))),)
 
     def linearised(self, poses, center):
         yield
@@ -46,7 +46,7 @@ class Quadratic:
     """A level where bones and soft tissue are each drawn to a place of their own, known to sd mm and radians. steeper:
     how much steeper than it is the linearised similarity curves along the ray, the third axis."""
 
-    fixed = [SimpleNamespace(view=SimpleNamespace(source=np.array([0.0, 0.0, -700.0])))]
+    fixed = (SimpleNamespace(view=SimpleNamespace(source=np.array([0.0, 0.0, -700.0]))),)
 
     def __init__(self, bones: np.ndarray, soft: np.ndarray, sd: float, steeper: float = 1.0) -> None:
         self.goals, self.matrix = (bones, soft), np.eye(12)

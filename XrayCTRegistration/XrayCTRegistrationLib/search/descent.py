@@ -111,7 +111,9 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     """
     ray = depth_ray(level, center)
     best = yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN)
-    for _ in range(0 if ray is None else DEPTH_ROUNDS):
+    if ray is None:
+        return best
+    for _ in range(DEPTH_ROUNDS):
         values = []
         for step_mm in (-DEPTH_PROBE_MM, DEPTH_PROBE_MM):
             there = [deeper(best.pose, ray, step_mm)]

@@ -16,6 +16,7 @@ from .learned_scene import Look, Scene
 FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1e-3, 3.0  # of the mean of the diagonal
 _LONGER, _SHORTER = 3.0, 4.0  # by which the damping falls after a step that is taken, and grows after one that is not
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.4, 60.0
+_LEAST_CURVATURE = 1e-12  # a system without any can still be solved
 _LEAST_GAIN = 2e-3  # of a step, as a share of what is left
 _UNITS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # of a twist in the C-arm's axes: as the seed's protocol
 
@@ -38,8 +39,8 @@ class System:
         return cls(float(missed @ missed) / 2, changes.T @ changes, -changes.T @ missed, axes)
 
     def step(self, damping: float = FIRST_DAMPING) -> np.ndarray:
-        """The twist (6,) down, in world."""
-        even = damping * np.trace(self.matrix) / 6 * np.eye(6)
+        """The twist (6,) down, in world; none where nothing changes."""
+        even = (damping * np.trace(self.matrix) / 6 + _LEAST_CURVATURE) * np.eye(6)
         turn, shift = (self.axes @ part for part in np.split(_UNITS * np.linalg.solve(self.matrix + even, self.way), 2))
         return np.concatenate([turn, shift])
 

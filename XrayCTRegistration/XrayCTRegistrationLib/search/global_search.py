@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,8 +20,10 @@ from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _DEPTH_STEP_MM = 45.0
-_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 6, 6
-_SEEDS, _A_SEED, _CLOSER = 4, 16, 0.25  # matched again: poses about the best ones, turned by so much of the range
+_POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 4, 6
+# Matched again, so many times: poses about the best ones, turned by so much of the range.
+_GENERATIONS, _SEEDS, _A_SEED, _CLOSER = 4, 4, 16, 0.25
+_ELITE = 16  # that remain beside a generation's own
 _RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
@@ -32,10 +34,12 @@ _CONVINCING = 0.82
 _ALIKE, _AHEAD, _ROUNDS_AGREE = 0.2, 0.05, 3
 _MORE_ALIKE = 0.6
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
+_BEHIND = 0.15  # in similarity, of a reading of the polarity that is not tried any more after its first round
 _SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
-_RIVALS, _RIVAL_MM = 6, 15.0  # that are looked at closer, and how far apart at least
+# Poses that are looked at closer, how far apart at least, and how nearly as alike as a convincing one.
+_RIVALS, _RIVAL_MM, _NEARLY = 6, 10.0, 0.05
 _CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
 
 _T = TypeVar("_T")
@@ -92,7 +96,7 @@ class Found:
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
     itself, or found again, the more often the less alike it is, and ahead of all others. The readings of the X-rays'
-    polarity take turns."""
+    polarity take turns, while they keep up."""
     state = RegistrationState("search", 0.0, problem.start, -1.0)
     grounds = []
     for one in (problem, *problem.otherwise):
@@ -103,6 +107,8 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
             found = _found(pool, span)
             if found.convincing:
                 return (yield from _ended(pool, grounds, span))
+            if number > 1 and found.best.similarity - _best_of(ground, pool) > _BEHIND:
+                continue
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
             pool += yield from _round(ground, span, seed, number, pool, state)
     return (yield from _ended(pool, grounds, span))
@@ -110,7 +116,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
 
 def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> Steps[Found]:
     """What is found, after the CT of a body was slid along it, where it is not alike beyond doubt, and turned about
-    itself; and after a closer look at the best, where none is convincing."""
+    itself; and after a closer look at the best, where none is beyond doubt."""
     for _ in range(_MOST_SLIDES):
         best = _found(pool, span).best
         if best.similarity > _CONVINCING or best.problem.extent.bone_alone:
@@ -119,7 +125,7 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
         if _found(pool, span).best is best:
             break
     pool = pool + _turned_about_itself(_found(pool, span).best, grounds)
-    return _found(pool if _found(pool, span).convincing else (yield from _seen_closer(pool, span)), span)
+    return _found((yield from _seen_closer(pool, span)), span)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +161,11 @@ def _found(pool: list[Candidate], span: SearchRange) -> Found:
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
 
 
+def _best_of(ground: _Ground, pool: list[Candidate]) -> float:
+    """The similarity of the best of a ground."""
+    return max((one.similarity for one in pool if one.problem is ground.problem), default=-1.0)
+
+
 def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
     return next(one for one in grounds if one.problem is candidate.problem)
 
@@ -170,15 +181,24 @@ def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[l
 
 def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candidate]]:
     """The best of the pool that are not the same, descended at a finer resolution: a wrong pose, alike by accident at
-    one resolution, is not at the next."""
-    rivals = _distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)
+    one resolution, is not at the next. Where one is convincing, but not beyond doubt, that decides between those which
+    are nearly as alike."""
+    found = _found(pool, span)
+    rivals = _distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)[:_RIVALS]
+    if found.convincing:
+        rivals = [one for one in rivals if found.best.similarity - one.similarity < _NEARLY]
+        if len(rivals) == 1 or found.best.similarity > _CONVINCING:
+            return pool
     closer = []
-    for one in rivals[:_RIVALS]:
+    for one in rivals:
         state = RegistrationState("search", 1.0, rivals[0].pose, rivals[0].similarity)
         end = yield from shown(descend_at(one.problem, one.pose, _CLOSER_PIXELS, _CLOSER_ITERATIONS), state)
         if span.holds(*one.problem.motion(end.pose)):
             closer.append(Candidate(one.problem, end.pose, end.similarity, one.round))
-    return closer or rivals
+    if not found.convincing:
+        return closer or rivals
+    best = max(closer, key=lambda one: one.similarity, default=found.best)
+    return [replace(best, similarity=found.best.similarity), *pool]
 
 
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
@@ -215,25 +235,42 @@ def _round(
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
             if found and _found(pool + found, span).convincing:
                 return found
-    first = yield from _by_both(ground, ranked, state)
-    for again in ground.matcher.matched(_about(problem, first[:_SEEDS], span, seed + number - 1)):  # noqa: B007
-        yield state
-    second = yield from _by_both(ground, again, state)
-    poses = _distinct(_in_turn(first, second)[: 4 * _REFINED_A_ROUND], problem.distance_mm, _SAME_POSE_MM)
-    poses = poses[:_REFINED_A_ROUND]
-    return found + (yield from _refined(ground, span, poses, number, state))
+    seen = yield from _seen(ground, ranked, state)
+    for generation in range(_GENERATIONS):
+        seeds = _distinct([one.pose for one in _by_both(seen)[: 3 * _SEEDS]], problem.distance_mm, _SAME_POSE_MM)
+        about = _about(problem, seeds[:_SEEDS], span, seed + _MOST_ROUNDS * generation + number)
+        for ranked in ground.matcher.matched(about):  # noqa: B007
+            yield state
+        seen = _by_both(seen)[:_ELITE] + (yield from _seen(ground, ranked, state))
+    poses = _distinct([one.pose for one in _by_both(seen)[: 4 * _REFINED_A_ROUND]], problem.distance_mm, _SAME_POSE_MM)
+    return found + (yield from _refined(ground, span, poses[:_REFINED_A_ROUND], number, state))
 
 
-def _by_both(ground: _Ground, matches: list[Match], state: RegistrationState) -> Steps[list[Pose]]:
-    """Poses that match, the best first, by correlation and by similarity in turn: much that is in the way misleads the
-    one, or the other."""
-    similarity: list[float] = []
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A pose that was matched, its correlation there, and its similarity."""
+
+    pose: Pose
+    correlation: float
+    similarity: float
+
+
+def _seen(ground: _Ground, matches: list[Match], state: RegistrationState) -> Steps[list[_Seen]]:
+    seen = []
     for first in range(0, len(matches), _SCORED_AT_ONCE):
-        poses = [one.pose for one in matches[first : first + _SCORED_AT_ONCE]]
-        similarity += list((yield from shown(ground.refining.similarity_steps(poses, _RANKED_AT), state)))
-    by_correlation = range(len(matches))  # as the matcher gives them
-    by_similarity = sorted(by_correlation, key=lambda index: -similarity[index])
-    return [matches[index].pose for index in dict.fromkeys(_in_turn(by_similarity, by_correlation))]
+        some = matches[first : first + _SCORED_AT_ONCE]
+        steps = ground.refining.similarity_steps([one.pose for one in some], _RANKED_AT)
+        similarity = yield from shown(steps, state)
+        seen += [_Seen(one.pose, one.correlation, float(value)) for one, value in zip(some, similarity)]
+    return seen
+
+
+def _by_both(seen: list[_Seen]) -> list[_Seen]:
+    """The best first, by correlation and by similarity in turn: much that is in the way misleads the one, or the
+    other."""
+    by_similarity = sorted(seen, key=lambda one: -one.similarity)
+    by_correlation = sorted(seen, key=lambda one: -one.correlation)
+    return list(dict.fromkeys(_in_turn(by_similarity, by_correlation)))
 
 
 def _in_turn(first: Sequence[_T], second: Sequence[_T]) -> list[_T]:

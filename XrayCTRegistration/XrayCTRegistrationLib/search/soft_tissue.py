@@ -26,8 +26,8 @@ from .descent import (
 
 _ITERATIONS, _BETWEEN_DEPTHS, _DAMPING = 8, 3, 1e-9
 # The soft tissue has parted where its motion is so many standard deviations, in all six degrees, and so long across the
-# rays; asked after so many steps. In 10 X-rays each of five CTs: at most 1.6 and 0.2 mm where nothing moved, 6.0 and 0.4
-# mm where the CT was cut; at least 6.2 and 0.6 mm where soft tissue moved by 3 to 5 mm.
+# rays; asked after so many steps. In 10 X-rays each of five CTs: at most 1.6 and 0.2 mm where nothing moved, 6.0 and
+# 0.4 mm where the CT was cut; at least 6.2 and 0.6 mm where soft tissue moved by 3 to 5 mm.
 _PARTED, _PARTED_MM, _ASKED_AFTER = 5.0, 0.5, 2
 _STILL = 0.7  # standard deviations of the bones' pose: it is known no better than a shorter step would tell
 _APART = np.hstack([-np.eye(6), np.eye(6)])  # the soft tissue's twist from the bones', of both twists
@@ -73,7 +73,9 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
     if not _parted(bodies.apart, covariance, ray):
         return Settled(start, covariance[:6, :6], parted=False)
     bodies, at = yield from _descended(level, bodies, center, _ITERATIONS - _ASKED_AFTER)
-    for _ in range(0 if ray is None else DEPTH_ROUNDS):
+    if ray is None:
+        return Settled(bodies.bones, _covariance(at)[:6, :6], parted=True)
+    for _ in range(DEPTH_ROUNDS):
         bodies, gain = yield from _at_best_depths(level, bodies, ray, at.noise)
         if gain < DEPTH_GAIN:
             break
