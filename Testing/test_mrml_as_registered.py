@@ -139,6 +139,17 @@ def test_a_guess_that_turns_out_right_leaves_the_image_and_a_wrong_one_does_not(
     assert voxels(shown)[0][60, 60] > voxels(shown)[0][60, 2]
 
 
+def test_a_logarithm_that_a_registration_found_otherwise_is_shown_so(scene):
+    turned = xray_node(scene, "turned", VIEW, counts().max() - counts())  # black for white, no logarithm taken
+    shown = show_as_registered(turned, Polarity.BRIGHT)
+    assert show_as_registered(turned, Polarity.BRIGHT, False) is shown
+    expected = xray_image(radiograph_of(turned).read_as(None, False), Polarity.BRIGHT).line_integrals
+    np.testing.assert_array_equal(voxels(shown)[0], expected)
+    image = shown.GetImageData()
+    show_as_registered(turned, Polarity.BRIGHT, False)
+    assert shown.GetImageData() is image
+
+
 def test_a_window_that_a_person_set_stays_for_the_next_frame_but_not_for_another_polarity(node):
     shown = show_as_registered(node, Polarity.DARK)
     first = window(shown)

@@ -58,6 +58,7 @@ def result(spine):
         ),
         kept_start=False,
         polarities=(Polarity.BRIGHT,),
+        logarithmic=(True,),
         seconds={"prepare": 0.5, "search": 1.5},
     )
 
@@ -91,7 +92,7 @@ def test_the_folder_holds_what_the_command_line_writes(registered, spine, result
     assert report["confidence"] == asdict(result.confidence)
     assert (report["method"], report["seed"], report["init"]) == ("auto", 7, "near the pose that was set")
     assert (report["ct"], report["xrays"][0]["file"]) == ("Spine", "Frontal")
-    assert report["xrays"][0]["high_absorption_is"] == "bright"
+    assert (report["xrays"][0]["high_absorption_is"], report["xrays"][0]["logarithmic"]) == ("bright", True)
     np.testing.assert_allclose(report["xrays"][0]["geometry"]["world_to_pixel"], VIEW.world_to_pixel, atol=1e-9)
 
 

@@ -93,6 +93,7 @@ def test_a_script_registers_and_keeps_the_result_with_the_pose(sample):
     assert kept.is_of(pose_of(node))
     assert kept.similarity == result.similarity
     assert kept.polarities == ("bright", "bright")  # as the sample's radiographs are
+    assert kept.logarithmic == (True, True)
     np.testing.assert_allclose(initial_pose(node).matrix, np.eye(4), atol=1e-12)
     set_pose(node, sample.true_pose.moved(np.array([0, 0, 0, 1.0, 0, 0]), np.zeros(3)))
     assert not kept.is_of(pose_of(node))

@@ -69,6 +69,7 @@ def stays(ct, radiographs, views, start, settings, masks=None) -> RegistrationRe
         evidence=evidence,
         kept_start=True,
         polarities=(Polarity.DARK,),
+        logarithmic=(False,),
         seconds={},
     )
 

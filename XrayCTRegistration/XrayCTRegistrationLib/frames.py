@@ -40,9 +40,9 @@ def frame_steps(
     Raises InputError as `registration_steps` does.
     """
     done: tuple[RegistrationResult, ...] = ()
-    polarities: Sequence[Polarity | None] = [None] * len(views)
+    meaning: Sequence[tuple[Polarity | None, bool | None]] = [(None, None)] * len(views)
     for number, radiographs in enumerate(frames):
-        known = [replace(one, polarity=polarity or one.polarity) for one, polarity in zip(radiographs, polarities)]
+        known = [one.read_as(*as_before) for one, as_before in zip(radiographs, meaning)]
         steps = registration_steps(ct, known, views, start, settings, masks)
         while True:
             try:
@@ -51,5 +51,6 @@ def frame_steps(
                 result: RegistrationResult = end.value
                 break
         done = (*done, result)
-        start, settings, polarities = result.pose, replace(settings, search=NEAR), result.polarities
+        start, settings = result.pose, replace(settings, search=NEAR)
+        meaning = list(zip(result.polarities, result.logarithmic))
     return done

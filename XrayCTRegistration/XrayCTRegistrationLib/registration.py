@@ -70,7 +70,8 @@ class Settings:
 class RegistrationResult:
     """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, at most 1.
     moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. kept_start: the start fits better
-    than the end of the registration did, so it stays. polarities: one per X-ray. seconds: wall time per stage."""
+    than the end of the registration did, so it stays. polarities, logarithmic: one per X-ray, as its pixels were read,
+    see `Radiograph`. seconds: wall time per stage."""
 
     pose: Pose
     start: Pose
@@ -82,6 +83,7 @@ class RegistrationResult:
     evidence: Evidence
     kept_start: bool
     polarities: tuple[Polarity, ...]
+    logarithmic: tuple[bool, ...]
     seconds: dict[str, float]
 
 
@@ -337,6 +339,7 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         evidence=evidence,
         kept_start=kept_start,
         polarities=problem.polarities,
+        logarithmic=tuple(image.logarithmic for image in problem.images),
         seconds=outcome.seconds,
     )
 

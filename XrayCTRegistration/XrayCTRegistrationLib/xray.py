@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -51,6 +51,11 @@ class Radiograph:
         """(rows, columns) float32 pixels as the file holds them: NaN where it has no value."""
         return self.pixels if self.valued is None else np.where(self.valued, self.pixels, np.float32(np.nan))
 
+    def read_as(self, polarity: Polarity | None, logarithmic: bool | None) -> Radiograph:
+        """The same pixels, of which more is known by now; what is None stays as it was."""
+        logarithmic = self.logarithmic if logarithmic is None else logarithmic
+        return replace(self, polarity=polarity or self.polarity, logarithmic=logarithmic)
+
     @cached_property
     def irradiated(self) -> np.ndarray:
         """(rows, columns) bool, which pixels lie in the beam, whatever the polarity; see `irradiated_field`."""
@@ -63,23 +68,23 @@ class XrayImage:
 
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
     mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
-    logarithmic: whether the pixels were taken to have gone through a logarithm, where nobody told; None where it is
-    known.
+    logarithmic: whether the pixels were taken to have gone through a logarithm. told: whether somebody told so.
     """
 
     line_integrals: np.ndarray
     mask: np.ndarray
-    logarithmic: bool | None = None
+    logarithmic: bool = False
+    told: bool = True
 
     @cached_property
     def others(self) -> tuple[XrayImage, ...]:
         """The same pixels, taken to have gone through a logarithm if they were not, and the other way about; none where
         it is known."""
-        if self.logarithmic is None:
+        if self.told:
             return ()
         values = self.line_integrals
         integrals = _absorbed(values.max() - values) if self.logarithmic else 1 - np.exp(-values)
-        return (XrayImage(integrals, self.mask, not self.logarithmic),)
+        return (XrayImage(integrals, self.mask, not self.logarithmic, told=False),)
 
 
 def radiograph_of_pixels(
@@ -159,8 +164,8 @@ def xray_image_steps(
         )
     integrals = line_integrals_of(radiograph, polarity)
     yield
-    taken = _logarithmic(radiograph, polarity) if radiograph.logarithmic is None else None
-    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken)
+    taken, told = _logarithmic(radiograph, polarity), radiograph.logarithmic is not None
+    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken, told)
 
 
 def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:

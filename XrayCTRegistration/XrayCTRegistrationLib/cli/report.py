@@ -62,7 +62,8 @@ def write_result(
         shown = [OverlayView(name, image, view) for name, image, view in zip(names, registered.images, inputs.views)]
         drrs = [overlay_drr(projector, view, result.pose) for view in inputs.views]
         write_picture(hidden / "overlay.png", overlay_figure(projector, shown, result.start, result.pose, drrs))
-        report = _about(inputs, settings, init, [polarity.value for polarity in result.polarities])
+        meaning = [(one.value, logarithmic) for one, logarithmic in zip(result.polarities, result.logarithmic)]
+        report = _about(inputs, settings, init, meaning)
         report |= about_result(result)
         if bones is None:
             overlays = [overlay_rgb(image, drr) for image, drr in zip(registered.images, drrs)]
@@ -98,7 +99,7 @@ def write_interrupted(
     """Write pose.tfm with the best pose so far, and a report.json that says so."""
     with published(folder, _all_files(folder)) as hidden:
         write_pose(hidden / "pose.tfm", best)
-        report = _about(inputs, settings, init, [None] * len(inputs.radiographs))
+        report = _about(inputs, settings, init, [(None, None)] * len(inputs.radiographs))
         report |= {
             "interrupted": True,
             "interrupted_in": stage,
@@ -133,9 +134,13 @@ def hint_facts(inputs: Inputs, result: RegistrationResult) -> list[tuple[str, st
     return [("Check that" if number == 0 else "", hint) for number, hint in enumerate(found)]
 
 
-def _about(inputs: Inputs, settings: Settings, init: str, polarities: list[str | None]) -> dict[str, Any]:
-    rows = zip(inputs.xray_names, inputs.views, polarities, inputs.mask_names, inputs.geometry_names)
-    return about_input(inputs.ct_name, [ReportedXray(*row) for row in rows]) | about_settings(settings, init)
+def _about(
+    inputs: Inputs, settings: Settings, init: str, meaning: Sequence[tuple[str | None, bool | None]]
+) -> dict[str, Any]:
+    """meaning: polarity, and whether they are logarithmic, of each X-ray's pixels."""
+    rows = zip(inputs.xray_names, inputs.views, meaning, inputs.mask_names, inputs.geometry_names)
+    xrays = [ReportedXray(name, view, *means, mask, geometry) for name, view, means, mask, geometry in rows]
+    return about_input(inputs.ct_name, xrays) | about_settings(settings, init)
 
 
 def _all_files(folder: Path, bones: RegisteredBones | None = None) -> list[str]:

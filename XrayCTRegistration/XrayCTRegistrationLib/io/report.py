@@ -30,11 +30,13 @@ _CONVENTIONS = (
 @dataclass(frozen=True, eq=False)
 class ReportedXray:
     """An X-ray as a report names it. file, mask, geometry_file: names of files or nodes, None where there is none.
-    polarity: the value of `xray.Polarity`, None where it was not found out."""
+    polarity: the value of `xray.Polarity`. logarithmic: whether the pixels went through a logarithm. Both None where it
+    was not found out."""
 
     file: str
     view: XrayView
     polarity: str | None = None
+    logarithmic: bool | None = None
     mask: str | None = None
     geometry_file: str | None = None
 
@@ -60,6 +62,7 @@ def about_input(ct_name: str, xrays: Sequence[ReportedXray]) -> dict[str, Any]:
             {
                 "file": xray.file,
                 "high_absorption_is": xray.polarity,
+                "logarithmic": xray.logarithmic,
                 "mask": xray.mask,
                 "geometry_file": xray.geometry_file,
                 "geometry": view_to_carm(xray.view),

@@ -21,30 +21,33 @@ from .volumes import vtk_image
 from .xrays import radiograph_of
 
 _ROLE = "XrayCTRegistration.AsRegistered"
-_SHOWS, _POLARITY, _WINDOW = (f"XrayCTRegistration.{name}" for name in ("Shows", "ShownPolarity", "ShownWindow"))
+_SHOWS, _READ, _WINDOW = (f"XrayCTRegistration.{name}" for name in ("Shows", "ShownAs", "ShownWindow"))
 _SAME = 1e-6  # of a window, after a way through text
 _RIM_SHARE = 0.15  # of the field's half width
 
 
-def show_as_registered(xray_node: Any, polarity: Polarity | None = None) -> Any:
+def show_as_registered(xray_node: Any, polarity: Polarity | None = None, logarithmic: bool | None = None) -> Any:
     """The hidden volume that shows an X-ray as it is registered, made or brought up to date where something changed.
 
-    polarity: as it is registered; where it is not known yet, that of the pixels' tags, or what it looks like. A window
-    that a person has set stays until the polarity changes. Raises InputError where the node is no X-ray.
+    polarity: as it is registered; where it is not known yet, that of the pixels' tags, or what it looks like.
+    logarithmic: likewise, see `Radiograph`. A window that a person has set stays until the image is read otherwise.
+    Raises InputError where the node is no X-ray.
     """
-    return finished(show_as_registered_steps(xray_node, polarity))
+    return finished(show_as_registered_steps(xray_node, polarity, logarithmic))
 
 
-def show_as_registered_steps(xray_node: Any, polarity: Polarity | None = None) -> Generator[None, None, Any]:
+def show_as_registered_steps(
+    xray_node: Any, polarity: Polarity | None = None, logarithmic: bool | None = None
+) -> Generator[None, None, Any]:
     """As `show_as_registered`, with pauses; None where the X-ray has gone meanwhile."""
     node = as_registered_node(xray_node)
     pixels = f"{xray_node.GetImageData().GetMTime() if xray_node.GetImageData() else 0}"
-    shows = f"{pixels} {polarity}"
-    guessed = node is not None and node.GetAttribute(_SHOWS) == f"{pixels} None"
-    if guessed and polarity is not None and node.GetAttribute(_POLARITY) == polarity.value:
+    shows = f"{pixels} {polarity} {logarithmic}"
+    guessed = node is not None and node.GetAttribute(_SHOWS) == f"{pixels} None None"
+    if guessed and polarity is not None and node.GetAttribute(_READ) in _readings(polarity, logarithmic):
         node.SetAttribute(_SHOWS, shows)
     elif node is None or node.GetAttribute(_SHOWS) != shows:
-        picture = yield from _picture_steps(radiograph_of(xray_node), polarity)
+        picture = yield from _picture_steps(radiograph_of(xray_node).read_as(polarity, logarithmic))
         if xray_node.GetScene() is None:
             return None
         node = as_registered_node(xray_node) or _added(xray_node)
@@ -81,33 +84,39 @@ def likely_polarity(radiograph: Radiograph) -> Polarity:
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """An X-ray as it is registered: line integrals (rows, columns) read in a polarity, and what is black and white."""
+    """An X-ray as it is registered: line integrals (rows, columns), how they were read, and what is black and white."""
 
     values: np.ndarray
-    polarity: Polarity
+    read: str
     window: tuple[float, float]
 
 
-def _picture_steps(radiograph: Radiograph, polarity: Polarity | None) -> Generator[None, None, _Picture]:
+def _readings(polarity: Polarity, logarithmic: bool | None) -> list[str]:
+    """How an image can have been read, as it is remembered: in one way where that is known."""
+    return [f"{polarity.value} {one}" for one in (True, False) if logarithmic in (None, one)]
+
+
+def _picture_steps(radiograph: Radiograph) -> Generator[None, None, _Picture]:
     every = -(-max(radiograph.pixels.shape) // SEEN_PX)  # enough pixels to find the field in, once for all
     few = Radiograph(radiograph.pixels[::every, ::every], radiograph.where, None, radiograph.logarithmic)
     yield
-    polarity = polarity or radiograph.polarity or likely_polarity(few)
+    polarity = radiograph.polarity or likely_polarity(few)
     yield
     values = line_integrals_of(radiograph, polarity)
     yield
-    mask = (yield from xray_image_steps(few, polarity)).mask
+    image = yield from xray_image_steps(few, polarity)
     yield
-    return _Picture(values, polarity, grey_window(XrayImage(values[::every, ::every], mask)))
+    (read,) = _readings(polarity, image.logarithmic)
+    return _Picture(values, read, grey_window(XrayImage(values[::every, ::every], image.mask)))
 
 
 def _fill(node: Any, picture: _Picture) -> None:
     node.SetAndObserveImageData(vtk_image(picture.values[None]))
     display = node.GetDisplayNode()
-    if node.GetAttribute(_POLARITY) != picture.polarity.value or not _set_by_person(node, display):
+    if node.GetAttribute(_READ) != picture.read or not _set_by_person(node, display):
         display.SetWindowLevelMinMax(*picture.window)
         node.SetAttribute(_WINDOW, " ".join(map(repr, picture.window)))
-    node.SetAttribute(_POLARITY, picture.polarity.value)
+    node.SetAttribute(_READ, picture.read)
 
 
 def _set_by_person(node: Any, display: Any) -> bool:

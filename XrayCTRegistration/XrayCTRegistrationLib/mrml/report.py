@@ -89,10 +89,11 @@ def keep_report(
             _source_name(node),
             view_of(node),
             polarity.value,
+            logarithmic,
             mask.GetName() if mask is not None else None,
             calibration_of(node),
         )
-        for node, mask, polarity in zip(xray_nodes, masks, result.polarities)
+        for node, mask, polarity, logarithmic in zip(xray_nodes, masks, result.polarities, result.logarithmic)
     ]
     content = about_input(_source_name(ct_node), xrays) | about_settings(settings, init) | about_result(result)
     if bones is not None:
@@ -139,7 +140,7 @@ def save_report(
     _check_views(pose_node, xray_nodes, [one["geometry"]["world_to_pixel"] for one in content["xrays"]])
     pose = Pose(np.array(content["ct_to_world"]))
     start = Pose(np.array(content["start_ct_to_world"]))
-    polarities = [Polarity(one["high_absorption_is"]) for one in content["xrays"]]
+    views = _overlay_views(xray_nodes, content["xrays"], masks)
     bones = _drawn_bones(content, bone_projectors or {})
     folder, files = Path(folder), _files_of(content, bool(bones))
     try:
@@ -148,7 +149,7 @@ def save_report(
             write_pose(hidden / "pose.tfm", pose)
             for row in content.get("bones", ()):
                 write_pose(hidden / row["file"], Pose(np.array(row["ct_to_world"])))
-            _write_figures(hidden, _overlay_views(xray_nodes, polarities, masks), projector, start, pose, bones)
+            _write_figures(hidden, views, projector, start, pose, bones)
             write_report(hidden / "report.json", content)
     except OSError as error:
         raise InputError(
@@ -190,14 +191,17 @@ def _check_views(pose_node: Any, xray_nodes: Sequence[Any], registered: list[lis
 
 
 def _overlay_views(
-    xray_nodes: Sequence[Any], polarities: Sequence[Polarity], masks: Sequence[np.ndarray | None] | None
+    xray_nodes: Sequence[Any], reported: Sequence[dict[str, Any]], masks: Sequence[np.ndarray | None] | None
 ) -> list[OverlayView]:
+    """The X-rays, read as they were registered; reported: a report's rows of them."""
     from ..overlay import OverlayView
 
-    return [
-        OverlayView(node.GetName(), xray_image(radiograph_of(node), polarity, mask), view_of(node))
-        for node, polarity, mask in zip(xray_nodes, polarities, masks or [None] * len(xray_nodes))
-    ]
+    views = []
+    for node, row, mask in zip(xray_nodes, reported, masks or [None] * len(xray_nodes)):
+        polarity = Polarity(row["high_absorption_is"])
+        radiograph = radiograph_of(node).read_as(polarity, row.get("logarithmic"))  # scenes of old do not say
+        views.append(OverlayView(node.GetName(), xray_image(radiograph, polarity, mask), view_of(node)))
+    return views
 
 
 def _write_figures(

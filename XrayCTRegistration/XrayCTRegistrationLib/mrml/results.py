@@ -32,7 +32,8 @@ class KeptResult:
     seconds: float
     polarities: tuple[str, ...]
     ct_to_world: tuple[float, ...]
-    kept_start: bool = False  # also of scenes that were saved before it was known
+    kept_start: bool = False  # also of scenes that were saved before it was known, as what follows
+    logarithmic: tuple[bool, ...] = ()
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""
@@ -54,6 +55,7 @@ def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
         polarities=tuple(polarity.value for polarity in result.polarities),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
         kept_start=result.kept_start,
+        logarithmic=result.logarithmic,
     )
 
 
@@ -70,6 +72,4 @@ def kept_result(transform_node: Any) -> KeptResult | None:
     if not text:
         return None
     content = json.loads(text)
-    return KeptResult(
-        **{**content, "polarities": tuple(content["polarities"]), "ct_to_world": tuple(content["ct_to_world"])}
-    )
+    return KeptResult(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})

@@ -112,13 +112,14 @@ class LiveEdges:
         from ..preview import Preview
 
         inputs = selection.inputs
-        self._preview = Preview(ct, inputs.radiographs, inputs.views, self._selection.polarities(), inputs.masks)
+        known = [one.read_as(*means) for one, means in zip(inputs.radiographs, selection.meaning())]
+        self._preview = Preview(ct, known, inputs.views, masks=inputs.masks)
         self._xray_nodes = tuple(selection.xray_nodes)
 
     def _on_running(self) -> None:
         self._stop()
         if not self._selection.running:
-            self._preview = None  # the registration has found the polarity
+            self._preview = None  # the registration has found out how the X-rays are read
 
     def _forget_parts(self) -> None:
         self._drop_fine()

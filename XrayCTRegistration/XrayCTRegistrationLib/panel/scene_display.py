@@ -85,7 +85,7 @@ class SceneDisplay:
         self._show_as_registered()
 
     def _show_as_registered(self) -> None:
-        """Show line integrals, bone bright, with the polarity that is known: one X-ray after the other, then the layout
+        """Show line integrals, bone bright, read as is known: one X-ray after the other, then the layout
         for so many."""
         if self._images is not None:
             self._ticker.drop(self._images)
@@ -96,9 +96,9 @@ class SceneDisplay:
 
     def _image_steps(self) -> Generator[None, None, None]:
         nodes = self._selection.xray_nodes
-        for node, polarity in zip(nodes, self._selection.polarities() or [None] * len(nodes)):
+        for node, means in zip(nodes, self._selection.meaning()):
             if node.GetScene() is not None:
-                yield from show_as_registered_steps(node, polarity)
+                yield from show_as_registered_steps(node, *means)
                 yield
 
     def _on_images(self, _nothing: None) -> None:

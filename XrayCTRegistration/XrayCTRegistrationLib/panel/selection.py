@@ -104,14 +104,15 @@ class Selection(VTKObservationMixin):
         """Whether the CT stands where the module put it, since nobody has placed it."""
         return self.pose is not None and is_untouched(self.pose_node, self.pose)
 
-    def polarities(self) -> list[Polarity] | None:
-        """Of every X-ray, where a person or the last registration has said it."""
-        count = len(self.xray_nodes)
-        if self.parameters.polarity.value:
-            return [Polarity(self.parameters.polarity.value)] * count
+    def meaning(self) -> list[tuple[Polarity | None, bool | None]]:
+        """Of every X-ray's pixels: their polarity, and whether they are logarithmic, where a person or the last
+        registration has said it."""
+        count, said = len(self.xray_nodes), self.parameters.polarity.value
         result = kept_result(self.pose_node) if self.pose_node is not None else None
-        known = [Polarity(value) for value in result.polarities] if result else []
-        return known if len(known) == count else None
+        if result is None or len(result.logarithmic) != count:
+            return [(Polarity(said) if said else None, None)] * count
+        found = zip(map(Polarity, result.polarities), result.logarithmic)
+        return [one if said in ("", one[0].value) else (Polarity(said), None) for one in found]
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
         """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""
