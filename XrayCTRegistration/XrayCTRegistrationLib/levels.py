@@ -132,16 +132,17 @@ class Level:
         for fixed in self.fixed:
             images, jacobians = [], []
             for part in fixed.view.bands(_PIXELS_AT_ONCE):
-                drawn = [
-                    body.images_with_jacobian(one, part, about)
-                    for body, one, about in zip(self.bodies, matrices, centers, strict=True)
-                ]
+                drawn = []
+                for body, one, about in zip(self.bodies, matrices, centers, strict=True):
+                    drawn.append(body.images_with_jacobian(one, part, about))
+                    yield
                 images.append(sum(image[0] for image, _ in drawn))
                 jacobians.append(torch.cat([jacobian[0] for _, jacobian in drawn]))
-                yield
             image, jacobian = torch.cat(images) + fixed.behind, torch.cat(jacobians, dim=1)
             found = compare(fixed, image[None], self._rays(image[None], matrices[0], fixed.view), scale)
+            yield
             system = gauss_newton(found, fixed, image, jacobian)
+            yield
             similarity += float(found.similarity) / views
             compared += float(found.compared) / views
             matrix += system.matrix.cpu().numpy() / views
