@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -15,16 +14,14 @@ from ..levels import Level, LevelSteps, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from .descent import descend, descend_at
-from .matching import Match, Matcher, matcher_steps
+from .generations import SAME_POSE_MM, distinct, evolved
+from .matching import Matcher, matcher_steps
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _DEPTH_STEP_MM = 45.0
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 4, 6
-# Matched again, so many times: poses about the best ones, turned by so much of the range.
-_GENERATIONS, _SEEDS, _A_SEED, _CLOSER = 4, 4, 16, 0.25
-_ELITE = 16  # that remain beside a generation's own
-_RANKED_AT, _SCORED_AT_ONCE = SCALES[1], 8  # similarity that poses are ranked by beside their correlation
+_CLOSER = 0.25  # of the range, by which poses about the best ones are turned
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
 # Similarity at this resolution that ends the search at once: no wrong pose was seen above 0.72 over 36 X-rays of three
@@ -35,14 +32,12 @@ _ALIKE, _AHEAD, _ROUNDS_AGREE = 0.2, 0.05, 3
 _MORE_ALIKE = 0.6
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
 _BEHIND = 0.15  # in similarity, of a reading of the polarity that is not tried any more after its first round
-_SAME_POSE_MM, _OTHER_POSE_MM = 8.0, 40.0
+_OTHER_POSE_MM = 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
 # Poses that are looked at closer, how far apart at least, and how nearly as alike as a convincing one.
 _RIVALS, _RIVAL_MM, _NEARLY = 6, 10.0, 0.05
 _CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -155,7 +150,7 @@ def _found(pool: list[Candidate], span: SearchRange) -> Found:
     best = max(pool, key=lambda one: one.similarity)
     others = [one for one in pool if _apart_mm(one, best) > _OTHER_POSE_MM]
     runner_up = max([0.0, *(one.similarity for one in others)])
-    rounds = {one.round for one in pool if _apart_mm(one, best) <= _SAME_POSE_MM}
+    rounds = {one.round for one in pool if _apart_mm(one, best) <= SAME_POSE_MM}
     enough = 2 if best.similarity > _MORE_ALIKE or span.near else _ROUNDS_AGREE
     found_again = len(rounds) >= enough and best.similarity > max(_ALIKE, runner_up + _AHEAD)
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
@@ -184,7 +179,7 @@ def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candida
     one resolution, is not at the next. Where one is convincing, but not beyond doubt, that decides between those which
     are nearly as alike."""
     found = _found(pool, span)
-    rivals = _distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)[:_RIVALS]
+    rivals = distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)[:_RIVALS]
     if found.convincing:
         rivals = [one for one in rivals if found.best.similarity - one.similarity < _NEARLY]
         if len(rivals) == 1 or found.best.similarity > _CONVINCING:
@@ -235,68 +230,17 @@ def _round(
             found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
             if found and _found(pool + found, span).convincing:
                 return found
-    seen = yield from _seen(ground, ranked, state)
-    for generation in range(_GENERATIONS):
-        seeds = _distinct([one.pose for one in _by_both(seen)[: 3 * _SEEDS]], problem.distance_mm, _SAME_POSE_MM)
-        about = _about(problem, seeds[:_SEEDS], span, seed + _MOST_ROUNDS * generation + number)
-        for ranked in ground.matcher.matched(about):  # noqa: B007
-            yield state
-        seen = _by_both(seen)[:_ELITE] + (yield from _seen(ground, ranked, state))
-    poses = _distinct([one.pose for one in _by_both(seen)[: 4 * _REFINED_A_ROUND]], problem.distance_mm, _SAME_POSE_MM)
-    return found + (yield from _refined(ground, span, poses[:_REFINED_A_ROUND], number, state))
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A pose that was matched, its correlation there, and its similarity."""
-
-    pose: Pose
-    correlation: float
-    similarity: float
-
-
-def _seen(ground: _Ground, matches: list[Match], state: RegistrationState) -> Steps[list[_Seen]]:
-    seen = []
-    for first in range(0, len(matches), _SCORED_AT_ONCE):
-        some = matches[first : first + _SCORED_AT_ONCE]
-        steps = ground.refining.similarity_steps([one.pose for one in some], _RANKED_AT)
-        similarity = yield from shown(steps, state)
-        seen += [_Seen(one.pose, one.correlation, float(value)) for one, value in zip(some, similarity)]
-    return seen
-
-
-def _by_both(seen: list[_Seen]) -> list[_Seen]:
-    """The best first, by correlation and by similarity in turn: much that is in the way misleads the one, or the
-    other."""
-    by_similarity = sorted(seen, key=lambda one: -one.similarity)
-    by_correlation = sorted(seen, key=lambda one: -one.correlation)
-    return list(dict.fromkeys(_in_turn(by_similarity, by_correlation)))
-
-
-def _in_turn(first: Sequence[_T], second: Sequence[_T]) -> list[_T]:
-    """The first of both, then the second of both, and so on; of two lists of one length."""
-    return [one for pair in zip(first, second, strict=True) for one in pair]
-
-
-def _about(problem: Problem, poses: list[Pose], span: SearchRange, seed: int) -> list[Pose]:
-    """Poses about each of some, turned by a fraction of the range, with the isocentre where the start has it."""
-    rng, center = np.random.default_rng(seed), problem.center(problem.start)
-    turned = []
-    for pose in poses:
-        back = Pose.from_parts(np.eye(3), center - problem.center(pose)) @ pose
-        for _ in range(_A_SEED):
-            turn = rotation_from_euler(np.radians(_CLOSER * span.rotation_deg) * rng.standard_normal(3))
-            turned.append(Pose.about(center, turn, np.zeros(3)) @ back)
-    return turned
-
-
-def _distinct(ones: Sequence[_T], apart_mm: Callable[[_T, _T], float], least_mm: float) -> list[_T]:
-    """Those, the best first, that are farther than so much from every better one."""
-    kept: list[_T] = []
-    for one in ones:
-        if all(apart_mm(one, other) > least_mm for other in kept):
-            kept.append(one)
-    return kept
+    poses = yield from evolved(
+        problem,
+        ground.matcher,
+        ground.refining,
+        ranked,
+        _REFINED_A_ROUND,
+        _CLOSER * span.rotation_deg,
+        (seed, number),
+        state,
+    )
+    return found + (yield from _refined(ground, span, poses, number, state))
 
 
 def _refined(
