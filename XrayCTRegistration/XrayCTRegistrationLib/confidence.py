@@ -31,7 +31,9 @@ class Evidence:
     for something else. compared: the share of the CT's footprint that could be compared. runner_up_gap: by how much the
     pose was more similar than the best clearly different one that the search met; NaN without a search. agreement: the
     share of the image's patches of which the pose explains something. uncertainty_mm: standard deviation of points
-    50 mm from the isocentre, by the covariance of the pose.
+    50 mm from the isocentre, by the covariance of the pose. strain: the logarithm of 1 and of how many standard
+    deviations the soft tissue would move from the bones if it could: how little the body is as in the CT; NaN where
+    that was not asked.
     """
 
     similarity: float
@@ -40,6 +42,7 @@ class Evidence:
     runner_up_gap: float
     agreement: float
     uncertainty_mm: float
+    strain: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ class Confidence:
     expected_error_mm: float
 
 
-def evidence_of(views: list[Comparison], covariance: np.ndarray, runner_up_gap: float) -> Evidence:
-    """Of one pose: its comparison with each X-ray, the covariance (6, 6) of its twist, and the search's gap."""
+def evidence_of(
+    views: list[Comparison], covariance: np.ndarray, runner_up_gap: float, deviations: float = math.nan
+) -> Evidence:
+    """Of one pose: its comparison with each X-ray, the covariance (6, 6) of its twist, the search's gap, and the
+    deviations of the soft tissue's motion."""
     turn, shift = np.trace(covariance[:3, :3]), np.trace(covariance[3:, 3:])
     return Evidence(
         similarity=float(np.mean([float(one.similarity) for one in views])),
@@ -64,6 +70,7 @@ def evidence_of(views: list[Comparison], covariance: np.ndarray, runner_up_gap: 
         runner_up_gap=runner_up_gap,
         agreement=float(np.mean([_agreement(one) for one in views])),
         uncertainty_mm=float(np.sqrt(max(shift + turn * _LEVER_MM**2 * 2 / 3, 0.0))),
+        strain=math.log1p(deviations),
     )
 
 

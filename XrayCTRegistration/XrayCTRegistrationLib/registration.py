@@ -104,6 +104,7 @@ class _Outcome:
     runner_up_gap: float = math.nan  # of a search
     strayed: bool = False  # the descent left the range of the search
     covariance: np.ndarray | None = None  # (6, 6) of the pose's twist, where the last stage knows it
+    deviations: float = math.nan  # of the soft tissue's motion, likewise
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -225,7 +226,7 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     end = yield from shown(settled(apart, pose, problem.center(pose)), _refining(0.8, pose))
     outcome.strayed = not settings.span.holds(*problem.motion(end.pose))
     if not outcome.strayed:
-        outcome.pose, outcome.covariance = end.pose, end.covariance
+        outcome.pose, outcome.covariance, outcome.deviations = end.pose, end.covariance, end.deviations
     return problem
 
 
@@ -321,12 +322,13 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
     level, end = yield from _measured(problem, outcome.pose)
     kept_start = end.similarity < similarity_before - _WORSE
     if kept_start:
-        outcome.pose, outcome.covariance, outcome.runner_up_gap = problem.start, None, math.nan
+        outcome.pose, outcome.covariance = problem.start, None
+        outcome.runner_up_gap = outcome.deviations = math.nan
         level, end = yield from _measured(problem, outcome.pose)
     covariance = end.covariance if outcome.covariance is None else outcome.covariance
     state = RegistrationState("report", 0.9, outcome.pose, -1.0)
     views = yield from shown(level.compare_steps([outcome.pose]), state)
-    evidence = evidence_of(views, covariance, outcome.runner_up_gap)
+    evidence = evidence_of(views, covariance, outcome.runner_up_gap, outcome.deviations)
     moved_deg, moved_mm = problem.motion(outcome.pose)
     return RegistrationResult(
         pose=outcome.pose,

@@ -11,7 +11,7 @@ import numpy as np
 from ..calibrated import RIGHT_MM, Calibration, feature_values, logistic, standardised
 from ..errors import InputError
 
-FEATURES = ("similarity", "inlying", "compared", "runner_up_gap", "agreement", "uncertainty_mm")
+FEATURES = ("similarity", "inlying", "compared", "runner_up_gap", "agreement", "uncertainty_mm", "strain")
 # Of bones that were found from a CT that stood right, nothing else told the errors, which are nearly all depth: weights
 # of the rest had no sign that held on both CTs (seed 1).
 BONE_FEATURES = ("uncertainty_mm",)

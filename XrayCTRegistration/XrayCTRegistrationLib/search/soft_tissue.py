@@ -37,11 +37,13 @@ _SLACK = np.array([np.radians(1.0)] * 3 + [4.0] * 3)  # deviations of the soft t
 @dataclass(frozen=True, eq=False)
 class Settled:
     """The bones' pose, and the covariance (6, 6) of its twist, the soft tissue's motion included. parted: whether the
-    soft tissue has moved; if not, the pose is the start."""
+    soft tissue has moved; if not, the pose is the start. deviations: how many standard deviations of it the soft tissue
+    would move from the bones; many, too, where the body is bent, or where the CT lacks some of it."""
 
     pose: Pose
     covariance: np.ndarray
     parted: bool
+    deviations: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +72,23 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
     bodies, at = yield from _descended(level, bodies, center, _ASKED_AFTER, still=0.0)
     covariance = _covariance(at)
     ray = depth_ray(level, center)
-    if not _parted(bodies.apart, covariance, ray):
-        return Settled(start, covariance[:6, :6], parted=False)
+    deviations = _deviations(bodies.apart, _APART @ covariance @ _APART.T)
+    if deviations < _PARTED or _across_mm(bodies.apart, ray) < _PARTED_MM:
+        return Settled(start, covariance[:6, :6], False, deviations)
     bodies, at = yield from _descended(level, bodies, center, _ITERATIONS - _ASKED_AFTER)
     if ray is None:
-        return Settled(bodies.bones, _covariance(at)[:6, :6], parted=True)
+        return Settled(bodies.bones, _covariance(at)[:6, :6], True, deviations)
     for _ in range(DEPTH_ROUNDS):
         bodies, gain = yield from _at_best_depths(level, bodies, ray, at.noise)
         if gain < DEPTH_GAIN:
             break
         bodies, at = yield from _descended(level, bodies, center, _BETWEEN_DEPTHS)
-    return Settled(bodies.bones, _covariance(at)[:6, :6], parted=True)
+    return Settled(bodies.bones, _covariance(at)[:6, :6], True, deviations)
 
 
-def _parted(apart: np.ndarray, covariance: np.ndarray, ray: np.ndarray | None) -> bool:
-    across_mm = apart[3:] if ray is None else apart[3:] - (apart[3:] @ ray) * ray
-    far_enough = float(np.linalg.norm(across_mm)) > _PARTED_MM
-    return far_enough and _deviations(apart, _APART @ covariance @ _APART.T) > _PARTED
+def _across_mm(apart: np.ndarray, ray: np.ndarray | None) -> float:
+    shift_mm = apart[3:]
+    return float(np.linalg.norm(shift_mm if ray is None else shift_mm - (shift_mm @ ray) * ray))
 
 
 def _descended(
