@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -17,6 +17,7 @@ from .foreign import foreign_objects
 from .state import finished
 
 _LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
+_PIXELS_AT_ONCE = 250_000  # between two pauses for the window
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +81,22 @@ class XrayImage:
     def others(self) -> tuple[XrayImage, ...]:
         """The same pixels, taken to have gone through a logarithm if they were not, and the other way about; none where
         it is known."""
+        return finished(self._otherwise_steps())
+
+    def others_steps(self) -> Generator[None, None, tuple[XrayImage, ...]]:
+        """As `others`, with pauses where they are not made yet."""
+        if "others" not in vars(self):
+            vars(self)["others"] = yield from self._otherwise_steps()
+        return self.others
+
+    def _otherwise_steps(self) -> Generator[None, None, tuple[XrayImage, ...]]:
         if self.told:
             return ()
         values = self.line_integrals
-        integrals = _absorbed(values.max() - values) if self.logarithmic else 1 - np.exp(-values)
+        if self.logarithmic:
+            integrals = yield from _absorbed_steps(values.max() - values)
+        else:
+            integrals = yield from _in_bands(values, lambda some: 1 - np.exp(-some))
         return (XrayImage(integrals, self.mask, not self.logarithmic, told=False),)
 
 
@@ -162,20 +175,19 @@ def xray_image_steps(
         raise InputError(
             f"{where}: less than {100 * _LEAST_USABLE:g} % of the X-ray is left inside the mask. Widen or drop it."
         )
-    integrals = line_integrals_of(radiograph, polarity)
-    yield
+    integrals = yield from line_integrals_steps(radiograph, polarity)
     taken, told = _logarithmic(radiograph, polarity), radiograph.logarithmic is not None
     return XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken, told)
 
 
-def line_integrals_of(radiograph: Radiograph, polarity: Polarity) -> np.ndarray:
+def line_integrals_steps(radiograph: Radiograph, polarity: Polarity) -> Generator[None, None, np.ndarray]:
     """Line integrals (rows, columns) of finite pixels that are not all alike, float32, the least of them 0; see
-    `xray_image`."""
+    `xray_image`. With pauses."""
     pixels = np.asarray(radiograph.pixels, dtype=np.float32)
     low, high = float(pixels.min()), float(pixels.max())
     if _logarithmic(radiograph, polarity):
         return (pixels - low if polarity is Polarity.BRIGHT else high - pixels) / (high - low)
-    return _absorbed(high - pixels if polarity is Polarity.BRIGHT else pixels - min(low, 0.0))
+    return (yield from _absorbed_steps(high - pixels if polarity is Polarity.BRIGHT else pixels - min(low, 0.0)))
 
 
 def _logarithmic(radiograph: Radiograph, polarity: Polarity) -> bool:
@@ -183,10 +195,21 @@ def _logarithmic(radiograph: Radiograph, polarity: Polarity) -> bool:
     return polarity is Polarity.BRIGHT if told is None else told
 
 
-def _absorbed(intensity: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of intensities (rows, columns), the least 0; half the smallest step of the grey scale stands
-    for "nothing counted"."""
+def _absorbed_steps(intensity: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """Minus the logarithm of intensities (rows, columns), the least 0, with pauses; half the smallest step of the grey
+    scale stands for "nothing counted"."""
     most = float(intensity.max())
     step = np.diff(np.unique(intensity[:: max(1, len(intensity) // 256)])).min(initial=most)
     floor = np.float32(0.5 * max(float(step), most * 1e-5))
-    return np.log(most) - np.log(np.maximum(intensity, floor))
+    yield
+    return (yield from _in_bands(intensity, lambda some: np.float32(np.log(most)) - np.log(np.maximum(some, floor))))
+
+
+def _in_bands(image: np.ndarray, of_band: Callable[[np.ndarray], np.ndarray]) -> Generator[None, None, np.ndarray]:
+    """What is made of an image (rows, columns), some rows at a time, with pauses."""
+    made = np.empty_like(image)
+    at_once = max(1, _PIXELS_AT_ONCE // image.shape[1])
+    for first in range(0, len(image), at_once):
+        made[first : first + at_once] = of_band(image[first : first + at_once])
+        yield
+    return made

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ..grey import SEEN_PX, grey_window
 from ..state import finished
-from ..xray import Polarity, Radiograph, XrayImage, line_integrals_of, xray_image_steps
+from ..xray import Polarity, Radiograph, XrayImage, line_integrals_steps, xray_image_steps
 from .frames import ijk_to_ras, vtk_matrix
 from .volumes import vtk_image
 from .xrays import radiograph_of
@@ -102,8 +102,7 @@ def _picture_steps(radiograph: Radiograph) -> Generator[None, None, _Picture]:
     yield
     polarity = radiograph.polarity or likely_polarity(few)
     yield
-    values = line_integrals_of(radiograph, polarity)
-    yield
+    values = yield from line_integrals_steps(radiograph, polarity)
     image = yield from xray_image_steps(few, polarity)
     yield
     (read,) = _readings(polarity, image.logarithmic)

@@ -63,7 +63,7 @@ def readings(
     for polarity, image, level, matches in zip(Polarity, images, levels, matched):
         best = [one.pose for one in matches[:_BEST]]
         read = [(image, level)]
-        for other in image.others:
+        for other in (yield from shown(image.others_steps(), state)):
             read.append((other, (yield from shown(_level(problem, view, other), state))))
         alike = []
         for _, one in read:
@@ -84,10 +84,12 @@ def _level(problem: Problem, view: XrayView, image: XrayImage) -> LevelSteps:
 def read_at(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
     """The problem with each X-ray, of which nobody told whether it went through a logarithm, read as it is more alike
     at a pose; the same object where that changes nothing."""
-    images = tuple((*image.others, image)[0] for image in problem.images)
-    if images == problem.images:
+    images = []
+    for image in problem.images:
+        images.append((*(yield from image.others_steps()), image)[0])
+    if all(image is one for image, one in zip(images, problem.images)):
         return problem
-    both = replace(problem, images=problem.images + images, views=problem.views * 2)
+    both = replace(problem, images=(*problem.images, *images), views=problem.views * 2)
     level = yield from both.level(pose, pixel_mm, 1.5 * pixel_mm)
     similarity = [float(found.similarity) for found in (yield from level.compare_steps([pose]))]
     ahead = [there - here > _PLAINLY for here, there in zip(similarity, similarity[len(images) :])]
