@@ -1,8 +1,8 @@
 """How long `xrayct` takes from files to files, as a person waits for it: `make bench-run` writes run.md.
 
 Whole processes, in turns: a small chest CT, the same resampled to 512 x 512 x 484 voxels, the wrist's two frames; help,
-bad input, and torch's import alone for comparison. Every turn runs them on a quiet machine and then beside busy loops.
-With --baseline, another checkout runs in the same turns.
+bad input, and the imports of torch and of all libraries alone for comparison. Every turn runs them on a quiet machine
+and then beside busy loops. With --baseline, another checkout runs in the same turns.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ OUTPUT = Path(__file__).with_suffix(".md")
 LARGE_SIZE = (512, 512, 484)
 REST_S = 0.5  # before every run: caches are written, threads have gone to sleep
 COMMAND = ("-m", "XrayCTRegistrationLib.cli")
+# What a registration from files to files cannot do without.
+LIBRARIES = ("torch", "numba", "scipy.ndimage", "scipy.fft", "scipy.special", "SimpleITK", "PIL.Image")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def commands(data: Path, folder: Path) -> dict[str, list[str]]:
         "--help": [*COMMAND, "--help"],
         "no such X-ray": [*register, ct, str(folder / "no.png"), "-g", str(folder / "carm.json"), *out],
         "import torch": ["-c", "import torch"],
+        "its libraries alone": ["-c", f"import {', '.join(LIBRARIES)}"],
     }
 
 
