@@ -1,13 +1,20 @@
-"""How torch and the CPU projector share the cores."""
+"""How torch and the CPU projector share the cores, and what is loaded beside the window."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import importlib
+import sys
+import threading
+import warnings
+from collections.abc import Generator, Iterator
+from types import ModuleType
 
 import torch
 
 from .projector import warm_up
+
+_PAUSE_S = 0.01
 
 
 @contextlib.contextmanager
@@ -21,3 +28,23 @@ def torch_on_one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def imported_steps(name: str) -> Generator[None, None, ModuleType]:
+    """A module that takes long to import, with pauses: a thread imports it, without its warnings.
+
+    Raises what the import raises.
+    """
+    if name not in sys.modules:
+        thread = threading.Thread(target=_imported, args=(name,))
+        thread.start()
+        while thread.is_alive():
+            thread.join(_PAUSE_S)
+            yield
+    return importlib.import_module(name)
+
+
+def _imported(name: str) -> None:
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # which is raised again where it is waited for
+        warnings.simplefilter("ignore")
+        importlib.import_module(name)

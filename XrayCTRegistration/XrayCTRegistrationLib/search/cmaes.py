@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ..geometry import Pose
 from ..levels import Problem
 from ..state import RegistrationState, Steps, shown
+from ..threads import imported_steps
 
 _RENDERED_PIXELS_AT_ONCE = 24_000
 # pixels along the longest side, first deviation as a share of the search range, population, generations
@@ -19,10 +18,8 @@ _DEVIATIONS = np.array([np.radians(20.0)] * 3 + [30.0, 30.0, 60.0])  # turns, in
 
 def cmaes(problem: Problem, start: Pose, seed: int) -> Steps[tuple[Pose, float]]:
     """Refine a start by CMA-ES; returns the best pose and its similarity at the last resolution."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it misses matplotlib, which only its plots need
-        import cma  # here, since it takes a second and the usual methods do without it
-
+    # Here, since it takes a second and the usual methods do without it; it warns of plots, which nobody wants.
+    cma = yield from shown(imported_steps("cma"), RegistrationState("CMA-ES", 0.0, start, -1.0))
     axes, center = problem.views[0].axes, problem.center(start)
     extent_mm = problem.extent_mm(start)
     rng = np.random.default_rng(seed)
