@@ -26,7 +26,7 @@ DECIDE_NOTHING = {
         *("projector", "block_means", "body_box", "io.bundle_files", "io.stored_floats"),
         *("evaluation.runner", "io.dicom_files._FOLDERS", "mrml.history._MOST"),
         *("bones.anatomy._MOST_POINTS", "bones.joints._POINTS", "evaluation.bones_protocol._MOST_POINTS"),
-        *("cli._OBJECTS_BETWEEN_COLLECTIONS", "cli.loading._PATIENCE_S"),
+        *("cli._OBJECTS_BETWEEN_COLLECTIONS", "cli.loading._PATIENCE_S", "threads"),
         *("metrics._MAX_POINTS", "evaluation.datasets.utrecht._MAX_POINTS"),
     ],
     "files' layouts, anatomy's names, axes": [
