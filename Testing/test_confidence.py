@@ -38,6 +38,7 @@ def test_what_explains_everything_is_high_and_what_explains_nothing_is_low() -> 
         (replace(SURE, runner_up_gap=0.02), WHOLE, False, {"low", "moderate"}, "ambiguous"),
         (SURE, TIGHT, False, {"moderate"}, "beyond every side"),
         (SURE, BONE, False, {"low"}, "give a second one"),
+        (replace(SURE, strain=2.2), WHOLE, False, {"moderate"}, "bent since the CT"),
     ],
 )
 def test_what_cannot_be_known_keeps_it_from_high_and_the_reason_says_so(
@@ -50,6 +51,15 @@ def test_what_cannot_be_known_keeps_it_from_high_and_the_reason_says_so(
 
 def test_two_x_rays_tell_where_a_bone_alone_is() -> None:
     assert confidence(SURE, BONE, False, 2).level == "high"
+
+
+def test_two_x_rays_tell_the_depth_of_a_body_that_bent() -> None:
+    assert confidence(replace(SURE, strain=2.2), WHOLE, False, 2).level == "high"
+
+
+def test_a_bone_of_its_own_may_be_surer_than_a_ct_in_one_piece_whose_body_bent() -> None:
+    whole = confidence(replace(SURE, strain=2.2), WHOLE, False, 1)
+    assert (whole.level, bone_confidence(SURE, whole).level) == ("moderate", "high")
 
 
 def test_without_a_search_nobody_claims_that_another_pose_fits_as_well() -> None:
