@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler, view_from_carm
@@ -137,6 +139,43 @@ def test_a_search_without_a_convincing_pose_looks_closer_at_the_best(case, monke
     found = finished(global_search(problem, SearchRange(), 0))
     assert problem.distance_mm(found.best.pose, true) < 2.0
     assert found.best.similarity > found.runner_up + 0.3
+
+
+def test_of_two_poses_that_are_nearly_as_alike_the_finer_resolution_decides(case, monkeypatch):
+    problem, true = case
+    near = true.moved(np.array([0.0, 0.0, 0.0, 2.0, 1.0, 3.0]), problem.center(true))
+    wrong = Pose.about(problem.center(true), rotation_from_euler(np.radians((0.0, 20.0, 0.0))), np.zeros(3)) @ true
+
+    def found_again(ground, span, seed, number, *_):
+        yield from ()
+        return [searching.Candidate(problem, wrong, 0.62, number), searching.Candidate(problem, near, 0.59, number)]
+
+    monkeypatch.setattr(searching, "_round", found_again)
+    monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
+    monkeypatch.setattr(searching, "_turned_about_itself", lambda *_: [])
+    found = finished(global_search(problem, SearchRange(), 0))
+    assert found.convincing
+    assert found.best.similarity == 0.62  # as the poses of the search are compared
+    assert problem.distance_mm(found.best.pose, true) < 2.0
+
+
+def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monkeypatch):
+    problem, true = case
+    other = replace(problem, otherwise=())
+    tried = []
+
+    def unlike(ground, span, seed, number, *_):
+        yield from ()
+        tried.append((number, ground.problem is other))
+        similarity = 0.05 if ground.problem is other else 0.3
+        return [searching.Candidate(ground.problem, true, similarity, 0)]
+
+    monkeypatch.setattr(searching, "_round", unlike)
+    monkeypatch.setattr(searching, "_ended", lambda pool, *_: iter_nothing())
+    finished(global_search(replace(problem, otherwise=(other,)), SearchRange(), 0))
+    assert (1, True) in tried
+    assert (4, False) in tried
+    assert (2, True) not in tried
 
 
 def iter_nothing():
