@@ -10,7 +10,7 @@ from XrayCTRegistrationLib.geometry import Pose, rotation_from_euler, view_from_
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of
 from XrayCTRegistrationLib.search import global_search as searching
-from XrayCTRegistrationLib.search.descent import best_of_parabola, best_of_paraboloid, descend, descend_in_depth
+from XrayCTRegistrationLib.search.descent import best_of_parabola, best_of_paraboloid, descend, descend_in_depth, valley
 from XrayCTRegistrationLib.search.global_search import SearchRange, global_search
 from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
 from XrayCTRegistrationLib.state import finished
@@ -61,6 +61,22 @@ def test_nine_pairs_of_depths_tell_where_a_paraboloid_is_highest_and_how_high(pl
     found, gain = best_of_paraboloid(values)
     np.testing.assert_allclose(found, place, atol=1e-9)
     assert gain == pytest.approx(place @ curves @ np.array(place) / 2, abs=1e-9)
+
+
+def test_a_valley_is_where_the_similarity_falls_least_for_a_millimetre_of_depth():
+    rng = np.random.default_rng(0)
+    slopes, ray = rng.standard_normal((40, 6)), np.array([0.6, 0.0, 0.8])
+    matrix = slopes.T @ slopes
+    twist = valley(matrix, ray)
+    assert twist[3:] @ ray == pytest.approx(1.0)
+    for _ in range(20):
+        other = twist + 0.1 * rng.standard_normal(6)
+        other[3:] += (1 - other[3:] @ ray) * ray
+        assert other @ matrix @ other > twist @ matrix @ twist
+
+
+def test_where_nothing_curves_depth_goes_alone():
+    np.testing.assert_array_equal(valley(np.zeros((6, 6)), np.array([0.0, 0.0, 1.0])), [0, 0, 0, 0, 0, 1])
 
 
 def test_a_ridge_is_followed_to_its_better_side_no_farther_than_four_probes():

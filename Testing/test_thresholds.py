@@ -39,7 +39,13 @@ DECIDE_NOTHING = {
         *("search.sobol", "search.soft_tissue._APART", "mrml.segments._NOTHING"),
     ],
     "guards of arithmetic and rounding": [
-        *("calibrated._LEAST_MM", "levels._LEAST_CURVATURE", "search.feature_descent._LEAST_CURVATURE", "weights._FAR"),
+        *(
+            "calibrated._LEAST_MM",
+            "levels.LEAST_CURVATURE",
+            "search.feature_descent._LEAST_CURVATURE",
+            "search.descent._VALLEY_DAMPING",
+            "weights._FAR",
+        ),
         *("mrml.results", "mrml.start", "mrml.history._SAME", "mrml.segments._SAME"),
     ],
     "phantoms, samples, and X-rays that are simulated": [

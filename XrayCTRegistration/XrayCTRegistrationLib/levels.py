@@ -20,7 +20,7 @@ from .xray import Polarity, XrayImage
 
 _MARGIN_MM = 12.0  # kept around the CT's footprint, at the isocentre
 RIM_MM = 15.0  # kept around the shadow of a bone that stands alone: wider than a window, or the edge has no outside
-_LEAST_CURVATURE = 1e-12  # of the similarity, per squared radian or mm: a system without any can still be solved
+LEAST_CURVATURE = 1e-12  # of the similarity, per squared radian or mm: a system without any can still be solved
 _PIXELS_AT_ONCE = 12_000  # of a rendering of a pose, between two pauses for the window
 
 _Part = Callable[[np.ndarray], np.ndarray]  # of the CT's attenuation per mm
@@ -44,7 +44,7 @@ class Linearised:
     def step(self, damping: float) -> np.ndarray:
         """(n,) twists of a step up, the diagonal damped by a share of itself; no step where nothing changes."""
         diagonal = np.diag(self.matrix)
-        return np.linalg.solve(self.matrix + np.diag(damping * diagonal + _LEAST_CURVATURE), self.way)
+        return np.linalg.solve(self.matrix + np.diag(damping * diagonal + LEAST_CURVATURE), self.way)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import Pose
-from ..levels import Level, Linearised, Problem
+from ..levels import LEAST_CURVATURE, Level, Linearised, Problem
 from ..similarity import SCALES
 from ..state import shown
 
@@ -17,6 +17,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
 _LEAST_GAIN = 1e-4  # of a step, below which the next scale, depth or stage goes on
 DEPTH_ROUNDS, DEPTH_GAIN = 4, 1e-4
+_VALLEY_DAMPING = 1e-6  # of the curvatures: a turn that changes nothing goes along with nothing
 DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
 _CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
 _LARGEST_TURN_RAD, _LARGEST_SHIFT_MM = 0.35, 60.0
@@ -114,18 +115,30 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     if ray is None:
         return best
     for _ in range(DEPTH_ROUNDS):
-        values = []
+        per_mm, values = valley(best.at.matrix, ray), []
         for step_mm in (-DEPTH_PROBE_MM, DEPTH_PROBE_MM):
-            there = [deeper(best.pose, ray, step_mm)]
+            there = [best.pose.moved(step_mm * per_mm, center)]
             values.append(float((yield from shown(level.similarity_steps(there), best))[0]))
         place, gain = best_of_parabola(values[0] - best.similarity, values[1] - best.similarity)
         if gain < DEPTH_GAIN:
             break
-        pose, before = deeper(best.pose, ray, DEPTH_PROBE_MM * place), best
+        pose, before = best.pose.moved(DEPTH_PROBE_MM * place * per_mm, center), best
         best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=_LEAST_GAIN))
         if best is before:
             break
     return best
+
+
+def valley(matrix: np.ndarray, ray: np.ndarray) -> np.ndarray:
+    """The twist (6,) of 1 mm along a ray (3,) with the turn and the shift across that go with it: those at which the
+    similarity of a Gauss-Newton matrix (6, 6) falls least. A CT that is farther away looks tilted, too."""
+    others = np.zeros((5, 6))
+    others[:3, :3] = np.eye(3)
+    others[3:, 3:] = np.linalg.svd(ray[None])[2][1:]  # across the ray
+    depth = np.concatenate([np.zeros(3), ray])
+    curvature = others @ matrix @ others.T
+    curvature += np.diag(_VALLEY_DAMPING * np.diag(curvature) + LEAST_CURVATURE)
+    return depth - others.T @ np.linalg.solve(curvature, others @ matrix @ depth)
 
 
 def depth_ray(level: Level, center: np.ndarray) -> np.ndarray | None:
