@@ -148,11 +148,6 @@ def depth_ray(level: Level, center: np.ndarray) -> np.ndarray | None:
     return None if any(rays[0] @ other < _CROSSING_COSINE for other in rays) else rays[0]
 
 
-def deeper(pose: Pose, ray: np.ndarray, step_mm: float) -> Pose:
-    """A pose shifted along a ray (3,)."""
-    return Pose.from_parts(np.eye(3), step_mm * ray) @ pose
-
-
 def best_of_parabola(before: float, after: float) -> tuple[float, float]:
     """Where the parabola through (-1, before), (0, 0) and (1, after) is highest, no farther than _FARTHEST_VERTEX, and
     how high it is there."""

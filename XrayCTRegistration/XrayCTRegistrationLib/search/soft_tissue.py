@@ -20,8 +20,8 @@ from .descent import (
     DEPTH_PROBE_MM,
     DEPTH_ROUNDS,
     best_of_paraboloid,
-    deeper,
     depth_ray,
+    valley,
 )
 
 _ITERATIONS, _BETWEEN_DEPTHS, _DAMPING = 8, 3, 1e-9
@@ -59,11 +59,6 @@ class _Bodies:
         apart = self.apart + _APART @ twists
         return _Bodies(self.bones.moved(twists[:6], center), self.soft.moved(twists[6:], center), apart)
 
-    def deeper(self, ray: np.ndarray, bones_mm: float, soft_mm: float) -> _Bodies:
-        """Shifted along a ray (3,)."""
-        apart = self.apart + np.concatenate([np.zeros(3), (soft_mm - bones_mm) * ray])
-        return _Bodies(deeper(self.bones, ray, bones_mm), deeper(self.soft, ray, soft_mm), apart)
-
 
 def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, None, Settled]:
     """Gauss-Newton over both poses from a common start, then from the best depths of both, while that gains; level:
@@ -79,7 +74,7 @@ def settled(level: Level, start: Pose, center: np.ndarray) -> Generator[None, No
     if ray is None:
         return Settled(bodies.bones, _covariance(at)[:6, :6], True, deviations)
     for _ in range(DEPTH_ROUNDS):
-        bodies, gain = yield from _at_best_depths(level, bodies, ray, at.noise)
+        bodies, gain = yield from _at_best_depths(level, bodies, at, center, ray)
         if gain < DEPTH_GAIN:
             break
         bodies, at = yield from _descended(level, bodies, center, _BETWEEN_DEPTHS)
@@ -106,18 +101,21 @@ def _descended(
 
 
 def _at_best_depths(
-    level: Level, bodies: _Bodies, ray: np.ndarray, noise: float
+    level: Level, bodies: _Bodies, at: Linearised, center: np.ndarray, ray: np.ndarray
 ) -> Generator[None, None, tuple[_Bodies, float]]:
-    """Both bodies where they are most alike along a ray, the prior included, and what is gained by it. As in
-    `descend_in_depth`, Gauss-Newton alone stays far short of that."""
+    """Both bodies where they are most alike along their valleys, the prior included, and what is gained by it; at: the
+    system there. As in `descend_in_depth`, Gauss-Newton alone stays far short of that."""
+    per_mm = np.zeros((2, 12))
+    per_mm[0, :6], per_mm[1, 6:] = valley(at.matrix[:6, :6], ray), valley(at.matrix[6:, 6:], ray)
     steps = DEPTH_PROBE_MM * np.array([-1.0, 0.0, 1.0])
-    of_bones = [deeper(bodies.bones, ray, step) for step in steps]
-    of_soft = [deeper(bodies.soft, ray, step) for step in steps]
+    of_bones = [bodies.bones.moved(step * per_mm[0, :6], center) for step in steps]
+    of_soft = [bodies.soft.moved(step * per_mm[1, 6:], center) for step in steps]
     values = yield from level.similarity_of_two((of_bones, of_soft))
-    apart = [[bodies.deeper(ray, first, second).apart for second in steps] for first in steps]
-    values = values - (_prior_weights(noise) * np.square(apart)).sum(axis=-1) / 2
+    twists = steps[:, None, None] * per_mm[0] + steps[:, None] * per_mm[1]
+    apart = bodies.apart + twists @ _APART.T
+    values = values - (_prior_weights(at.noise) * np.square(apart)).sum(axis=-1) / 2
     place, gain = best_of_paraboloid(values)
-    return bodies.deeper(ray, *(DEPTH_PROBE_MM * place)), gain
+    return bodies.moved(DEPTH_PROBE_MM * place @ per_mm, center), gain
 
 
 def _deviations(twist: np.ndarray, covariance: np.ndarray) -> float:
