@@ -76,16 +76,22 @@ def test_the_logistic_fit_finds_the_coefficients_its_outcomes_were_drawn_with() 
     rng = np.random.default_rng(0)
     x, weights, bias = rng.standard_normal((20_000, 3)), np.array([1.5, -0.7, 0.0]), 0.4
     right = rng.random(len(x)) < logistic(x @ weights + bias)
-    found, found_bias = logistic_fit(x, right)
+    found, found_bias = logistic_fit(x, right, np.zeros(3))
     # The information matrix gives standard errors of 0.02 to 0.03 here; four of them.
     np.testing.assert_allclose([*found, found_bias], [*weights, bias], atol=0.12)
 
 
 def test_a_fit_to_outcomes_that_can_be_told_exactly_stays_finite_and_tells_them() -> None:
     x = np.linspace(-1, 1, 40)[:, None]
-    weights, bias = logistic_fit(x, x[:, 0] > 0)
+    weights, bias = logistic_fit(x, x[:, 0] > 0, np.zeros(1))
     assert 1 < weights[0] < 100
     assert ((x[:, 0] * weights[0] + bias > 0) == (x[:, 0] > 0)).all()
+
+
+def test_where_cases_say_nothing_a_feature_keeps_what_is_known_before() -> None:
+    x = np.zeros((30, 2))
+    weights, _ = logistic_fit(x, np.arange(30) < 15, np.array([1.0, -1.0]))
+    np.testing.assert_allclose(weights, [1.0, -1.0])
 
 
 def test_the_expected_error_follows_the_evidence_and_most_errors_lie_below_twice_of_it() -> None:

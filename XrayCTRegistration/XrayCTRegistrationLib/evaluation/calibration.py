@@ -20,7 +20,12 @@ BONE_RIGHT_MM = 3.0  # an error of a bone below it is a success
 _WRONG_AMONG_HIGH, _HIGH_AMONG_FAILURES, _LOW_AMONG_SUCCESSES = 0.02, 0.05, 0.05  # at most, on cases not fitted on
 _MARGIN = 0.5  # of these shares is spent where the thresholds are chosen: other cases are not quite like them
 _WITHIN = 0.88  # of the true errors, where the expected error is fitted, lie below twice of it; 0.8 is wanted elsewhere
-_RIDGE = 1.0  # prior precision of a standardised feature's weight: keeps it finite where success can be told exactly
+_RIDGE = 1.0  # prior precision of a standardised feature's weight on the error
+# What each feature says is known before any case is seen: a prior on its weight in the log odds, of this mean, for or
+# against, and this precision, which keeps weights finite where success can be told exactly. Without it, the uncertainty
+# alone decided, and two views with each other's geometry, whose wrong pose is known exactly, were called "high".
+_AGAINST = ("uncertainty_mm", "strain")
+_PRIOR, _PRECISION = 1.0, 4.0
 _LEAST_ERROR_MM = 0.01  # exacter than any use of it
 _FEWEST = 10  # successes, and failures, that a fit needs
 
@@ -125,7 +130,8 @@ def fitted(
     mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     mean, scale = np.nan_to_num(mean), np.where(scale > 0, scale, 1.0)  # a feature that does not vary says nothing
     x = standardised(values, mean, scale)
-    weights, bias = logistic_fit(x, right)
+    speaks = np.array([-1 if name in _AGAINST else int(name in FEATURES) for name in features])
+    weights, bias = logistic_fit(x, right, _PRIOR * speaks)
     error_weights, error_bias = _expected_error_fit(x, errors_mm)
     high, low = thresholds(logistic(x @ weights + bias), right)
     return Calibration(
@@ -146,22 +152,24 @@ def _floats(array: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in array)
 
 
-def logistic_fit(x: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights (F,) and bias of a logistic regression of outcomes (N,) bool on x (N, F), with a ridge on the weights.
+def logistic_fit(x: np.ndarray, right: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights (F,) and bias of a logistic regression of outcomes (N,) bool on x (N, F), with a normal prior about
+    `prior` (F,) on the weights.
 
     Newton's method on a convex function, each step halved until it descends.
     """
     design = np.column_stack([x, np.ones(len(x))])
-    ridge = np.diag([*[_RIDGE] * x.shape[1], 1e-6])
-    signs = np.where(right, 1.0, -1.0)
+    ridge = np.diag([*[_PRECISION] * x.shape[1], 1e-6])
+    signs, mean = np.where(right, 1.0, -1.0), np.append(prior, 0.0)
 
     def loss(parameters: np.ndarray) -> float:
-        return float(np.logaddexp(0, -signs * (design @ parameters)).sum() + 0.5 * parameters @ ridge @ parameters)
+        away = parameters - mean
+        return float(np.logaddexp(0, -signs * (design @ parameters)).sum() + 0.5 * away @ ridge @ away)
 
-    parameters = np.zeros(design.shape[1])
+    parameters = mean
     for _ in range(50):
         p = logistic(design @ parameters)
-        gradient = design.T @ (p - right) + ridge @ parameters
+        gradient = design.T @ (p - right) + ridge @ (parameters - mean)
         step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, gradient)
         while loss(parameters - step) > loss(parameters) and np.abs(step).max() > 1e-10:
             step = step / 2
