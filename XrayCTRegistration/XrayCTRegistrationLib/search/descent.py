@@ -16,7 +16,7 @@ from ..state import shown
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-6, 10.0
 _STRETCH, _LONGEST_STRETCH = 1.5, 4.0  # far from the truth the similarity curves less than Gauss-Newton believes
 _LEAST_GAIN = 1e-4  # of a step, below which the next scale, depth or stage goes on
-DEPTH_ROUNDS, DEPTH_GAIN = 4, 1e-4
+DEPTH_ROUNDS, DEPTH_GAIN = 4, 2e-5
 _VALLEY_DAMPING = 1e-6  # of the curvatures: a turn that changes nothing goes along with nothing
 DEPTH_PROBE_MM, _FARTHEST_VERTEX = 3.0, 4.0  # within 12 mm the similarity is a parabola of the depth, nearly
 _CROSSING_COSINE = np.cos(np.radians(15.0))  # of two views' rays
@@ -111,7 +111,7 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
     depth of each other; there, nothing is tried.
     """
     ray = depth_ray(level, center)
-    best = yield from descend(level, start, center, iterations, least_gain=_LEAST_GAIN)
+    best = yield from descend(level, start, center, iterations, least_gain=DEPTH_GAIN)
     if ray is None:
         return best
     for _ in range(DEPTH_ROUNDS):
@@ -123,7 +123,7 @@ def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: 
         if gain < DEPTH_GAIN:
             break
         pose, before = best.pose.moved(DEPTH_PROBE_MM * place * per_mm, center), best
-        best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=_LEAST_GAIN))
+        best = yield from _at_least(best, descend(level, pose, center, iterations, least_gain=DEPTH_GAIN))
         if best is before:
             break
     return best
