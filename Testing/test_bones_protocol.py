@@ -88,7 +88,11 @@ def test_the_command_measures_each_bone_beside_the_whole_and_goes_on_after_an_in
     with (tmp_path / "bones.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["bone"], row["views"]) for row in rows] == [("L5", "1"), ("L4", "1"), ("L5", "2"), ("L4", "2")]
-    assert all(float(row["error_mm"]) < float(row["whole_mm"]) for row in rows if row["in_field"] == "True")
+    seen = [row for row in rows if row["in_field"] == "True"]
+    assert {row["views"] for row in seen} == {"1", "2"}
+    assert all(float(row["in_plane_mm"]) < float(row["whole_in_plane_mm"]) for row in seen)
+    # One X-ray does not tell the depth of two smooth bodies: bones and whole are some 40 mm off alike.
+    assert all(float(row["error_mm"]) < float(row["whole_mm"]) for row in seen if row["views"] == "2")
     assert "each bone, in plane" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     table = (tmp_path / "bones.csv").read_bytes()
     again = CliRunner().invoke(app, [*arguments, "--resume"])
