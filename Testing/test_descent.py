@@ -145,13 +145,8 @@ def test_a_search_without_a_convincing_pose_looks_closer_at_the_best(case, monke
     near = true.moved(np.array([0.03, 0.0, 0.02, 2.0, 1.0, 6.0]), problem.center(true))
     wrong = Pose.about(problem.center(true), rotation_from_euler(np.radians((0.0, 60.0, 0.0))), np.zeros(3)) @ true
 
-    def alike_by_accident(ground, span, seed, number, *_):
-        yield from ()
-        return [searching.Candidate(problem, wrong, 0.5, number), searching.Candidate(problem, near, 0.45, number)]
-
-    monkeypatch.setattr(searching, "_round", alike_by_accident)
+    every_round_finds(monkeypatch, problem, (wrong, 0.5), (near, 0.45))
     monkeypatch.setattr(searching, "_AHEAD", 1.0)  # two rounds that agree do not convince
-    monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
     found = finished(global_search(problem, SearchRange(), 0))
     assert problem.distance_mm(found.best.pose, true) < 2.0
     assert found.best.similarity > found.runner_up + 0.3
@@ -162,12 +157,7 @@ def test_of_two_poses_that_are_nearly_as_alike_the_finer_resolution_decides(case
     near = true.moved(np.array([0.0, 0.0, 0.0, 2.0, 1.0, 3.0]), problem.center(true))
     wrong = Pose.about(problem.center(true), rotation_from_euler(np.radians((0.0, 20.0, 0.0))), np.zeros(3)) @ true
 
-    def found_again(ground, span, seed, number, *_):
-        yield from ()
-        return [searching.Candidate(problem, wrong, 0.62, number), searching.Candidate(problem, near, 0.59, number)]
-
-    monkeypatch.setattr(searching, "_round", found_again)
-    monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
+    every_round_finds(monkeypatch, problem, (wrong, 0.62), (near, 0.59))
     monkeypatch.setattr(searching, "_turned_about_itself", lambda *_: [])
     found = finished(global_search(problem, SearchRange(), 0))
     assert found.convincing
@@ -192,6 +182,17 @@ def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monke
     assert (1, True) in tried
     assert (4, False) in tried
     assert (2, True) not in tried
+
+
+def every_round_finds(monkeypatch, problem, *scored):
+    """Rounds of poses with these similarities, whatever they are, and no slide along the body."""
+
+    def found(ground, span, seed, number, *_):
+        yield from ()
+        return [searching.Candidate(problem, pose, similarity, number) for pose, similarity in scored]
+
+    monkeypatch.setattr(searching, "_round", found)
+    monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
 
 
 def iter_nothing():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from panel_case import LONGEST_S, PIXEL_MM, REFINE, SLOW, add_case, choose_case, choose_xrays, xrays
@@ -70,6 +72,19 @@ def test_a_saved_scene_brings_everything_back(host, tmp_path, suffix):
     models = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLModelNode") if "eam" in node.GetName()]
     assert len(models) == 2  # read back, not made a second time
     register(host)  # and it can go on
+
+
+def test_a_result_that_was_saved_before_it_told_of_the_logarithm_still_tells_the_polarity(host):
+    choose_case(host)
+    register(host)
+    selection = host.panel.panel.selection
+    told = selection.meaning()
+    node, (name,) = selection.pose_node, [name for name in selection.pose_node.GetAttributeNames() if "Result" in name]
+    content = json.loads(node.GetAttribute(name))
+    del content["logarithmic"]
+    node.SetAttribute(name, json.dumps(content))
+    assert selection.meaning() == [(polarity, None) for polarity, _ in told]
+    assert all(polarity is not None for polarity, _ in told)
 
 
 def save(host, folder, suffix):

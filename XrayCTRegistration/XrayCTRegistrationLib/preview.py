@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .registration import Settings, problem_steps
 from .state import Result, Steps, finished
 from .threads import torch_on_one_thread
 from .volume import Volume
-from .xray import Polarity, Radiograph
+from .xray import Radiograph
 
 _MARGIN_PX = 4  # about a bone's shadow
 _PIXELS_AT_ONCE = 20_000  # of a DRR, between two pauses
@@ -73,10 +73,10 @@ def preview_bones_steps(parts: ShownParts, device: str = "auto") -> Generator[ob
 class Preview:
     """What a posed CT looks like in X-rays.
 
-    radiographs, views: one each per X-ray. polarities: of the X-rays where they are known; else the CT decides, as in a
+    radiographs, views: one each per X-ray. How pixels are read that nobody told of, the CT decides, as in a
     registration, at the first pose that puts it into view. masks: as `registration_steps` takes them.
 
-    Attributes: views, and polarities, which are None until they are known.
+    Attributes: views.
     """
 
     def __init__(
@@ -84,14 +84,10 @@ class Preview:
         ct: PreviewCt,
         radiographs: Sequence[Radiograph],
         views: Sequence[XrayView],
-        polarities: Sequence[Polarity | None] | None = None,
         masks: Sequence[np.ndarray | None] | None = None,
     ) -> None:
-        known = zip(polarities or [None] * len(radiographs), radiographs)
-        self.polarities = tuple(said or one.polarity for said, one in known)
         self._ct = ct
-        self._radiographs = [replace(one, polarity=polarity) for one, polarity in zip(radiographs, self.polarities)]
-        self.views, self._masks = tuple(views), masks
+        self._radiographs, self.views, self._masks = tuple(radiographs), tuple(views), masks
         self._settings = Settings(device=ct.device)
         self._problem: Problem | None = None
         self._preparing: Steps[Problem] | None = None
@@ -124,7 +120,6 @@ class Preview:
             )
         try:
             self._problem = yield from _on_one_thread(self._preparing)
-            self.polarities = self._problem.polarities
         except InputError:
             self._preparing = None  # from another pose it may succeed
             raise

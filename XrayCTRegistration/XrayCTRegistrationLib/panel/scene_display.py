@@ -85,8 +85,8 @@ class SceneDisplay:
         self._show_as_registered()
 
     def _show_as_registered(self) -> None:
-        """Show line integrals, bone bright, read as is known: one X-ray after the other, then the layout
-        for so many."""
+        """Show line integrals, bone bright, read as is known: one X-ray after the other, then the layout for so
+        many."""
         if self._images is not None:
             self._ticker.drop(self._images)
             self._images = None

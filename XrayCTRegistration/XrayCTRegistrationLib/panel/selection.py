@@ -109,9 +109,9 @@ class Selection(VTKObservationMixin):
         registration has said it."""
         count, said = len(self.xray_nodes), self.parameters.polarity.value
         result = kept_result(self.pose_node) if self.pose_node is not None else None
-        if result is None or len(result.logarithmic) != count:
+        if result is None or len(result.polarities) != count:
             return [(Polarity(said) if said else None, None)] * count
-        found = zip(map(Polarity, result.polarities), result.logarithmic)
+        found = zip(map(Polarity, result.polarities), result.logarithmic or [None] * count)  # scenes of old do not say
         return [one if said in ("", one[0].value) else (Polarity(said), None) for one in found]
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:

@@ -179,10 +179,12 @@ def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candida
     one resolution, is not at the next. Where one is convincing, but not beyond doubt, that decides between those which
     are nearly as alike."""
     found = _found(pool, span)
+    if found.best.similarity > _CONVINCING:
+        return pool
     rivals = distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)[:_RIVALS]
     if found.convincing:
         rivals = [one for one in rivals if found.best.similarity - one.similarity < _NEARLY]
-        if len(rivals) == 1 or found.best.similarity > _CONVINCING:
+        if len(rivals) == 1:
             return pool
     closer = []
     for one in rivals:
