@@ -185,7 +185,7 @@ def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monke
 
 
 def every_round_finds(monkeypatch, problem, *scored):
-    """Rounds of poses with these similarities, whatever they are, and no slide along the body."""
+    """Rounds of poses with these similarities, whatever they are, no slide along the body, and no scatter."""
 
     def found(ground, span, seed, number, *_):
         yield from ()
@@ -193,6 +193,7 @@ def every_round_finds(monkeypatch, problem, *scored):
 
     monkeypatch.setattr(searching, "_round", found)
     monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
+    monkeypatch.setattr(searching, "_CLEARED_FROM", 1.0)
 
 
 def iter_nothing():

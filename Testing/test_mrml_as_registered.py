@@ -8,7 +8,7 @@ from mrml_nodes import CARM, new_scene, rigid, transform_node, xray_node
 from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import view_from_carm
 from XrayCTRegistrationLib.state import finished
-from XrayCTRegistrationLib.xray import Polarity, Radiograph, xray_image
+from XrayCTRegistrationLib.xray import Meaning, Polarity, Radiograph, xray_image
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -143,7 +143,7 @@ def test_a_logarithm_that_a_registration_found_otherwise_is_shown_so(scene):
     turned = xray_node(scene, "turned", VIEW, counts().max() - counts())  # black for white, no logarithm taken
     shown = show_as_registered(turned, Polarity.BRIGHT)
     assert show_as_registered(turned, Polarity.BRIGHT, False) is shown
-    expected = xray_image(radiograph_of(turned).read_as(None, False), Polarity.BRIGHT).line_integrals
+    expected = xray_image(radiograph_of(turned).read_as(Meaning(logarithmic=False)), Polarity.BRIGHT).line_integrals
     np.testing.assert_array_equal(voxels(shown)[0], expected)
     image = shown.GetImageData()
     show_as_registered(turned, Polarity.BRIGHT, False)

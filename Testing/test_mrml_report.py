@@ -17,7 +17,7 @@ from XrayCTRegistrationLib.overlay import overlay_projector
 from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import RegistrationResult, Settings, centered
 from XrayCTRegistrationLib.simulation import line_integrals
-from XrayCTRegistrationLib.xray import Polarity
+from XrayCTRegistrationLib.xray import Meaning, Polarity
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -57,8 +57,7 @@ def result(spine):
             similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
         ),
         kept_start=False,
-        polarities=(Polarity.BRIGHT,),
-        logarithmic=(True,),
+        meanings=(Meaning(Polarity.BRIGHT, True),),
         seconds={"prepare": 0.5, "search": 1.5},
     )
 
@@ -104,7 +103,7 @@ def test_the_report_has_the_entries_of_the_command_lines(registered, spine, resu
 
     _, xray, pose = registered
     inputs = Inputs(spine, (radiograph_of(xray),), (VIEW,), (None,), "ct", ("x.png",), ("carm.json",), (None,))
-    settings = Settings(method="auto", polarity=result.polarities[0], device="cpu")
+    settings = Settings(method="auto", polarity=result.meanings[0].polarity, device="cpu")
     problem = problem_of(spine, inputs.radiographs, inputs.views, result.start, settings)
     write_result(tmp_path, inputs, settings, "center", Registered(problem.attenuation, problem.images, result))
     theirs, ours = json.loads((tmp_path / "report.json").read_text()), kept_report(pose)

@@ -78,13 +78,14 @@ def test_a_result_that_was_saved_before_it_told_of_the_logarithm_still_tells_the
     choose_case(host)
     register(host)
     selection = host.panel.panel.selection
-    told = selection.meaning()
+    told = selection.meanings()
     node, (name,) = selection.pose_node, [name for name in selection.pose_node.GetAttributeNames() if "Result" in name]
     content = json.loads(node.GetAttribute(name))
-    del content["logarithmic"]
+    del content["logarithmic"], content["scatter"]
     node.SetAttribute(name, json.dumps(content))
-    assert selection.meaning() == [(polarity, None) for polarity, _ in told]
-    assert all(polarity is not None for polarity, _ in told)
+    read = [(one.polarity, one.logarithmic, one.scatter) for one in selection.meanings()]
+    assert read == [(one.polarity, None, None) for one in told]
+    assert all(one.polarity is not None for one in told)
 
 
 def save(host, folder, suffix):

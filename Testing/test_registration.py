@@ -305,7 +305,7 @@ def test_the_ct_tells_the_polarity_of_an_image_whose_file_does_not(ct, view, tru
         "logarithm, dark bone": (Radiograph(5 - logarithm, logarithmic=True), Polarity.DARK),
     }[kind]
     result = register(ct, [unknown], [view], centered(ct, [view]), GRADIENT)
-    assert result.polarities == (expected,)
+    assert result.meanings[0].polarity is expected
     assert error(ct, result.pose, true, view).mtre_mm < 2.0
 
 
@@ -319,7 +319,7 @@ def test_what_nobody_told_of_the_logarithm_costs_nothing(ct, view, radiograph, k
     }[kind]
     start = centered(ct, [view])
     results = [register(ct, [one], [view], start, GRADIENT) for one in (Radiograph(unknown), told)]
-    assert results[0].polarities == results[1].polarities
+    assert results[0].meanings[0].polarity is results[1].meanings[0].polarity
     assert results[0].similarity > results[1].similarity - 0.01
 
 

@@ -26,7 +26,7 @@ from XrayCTRegistrationLib.evaluation.tables import summary
 from XrayCTRegistrationLib.io.volumes import write_ct
 from XrayCTRegistrationLib.registration import RegistrationResult
 from XrayCTRegistrationLib.volume import Volume
-from XrayCTRegistrationLib.xray import Polarity
+from XrayCTRegistrationLib.xray import Meaning, Polarity
 
 EFFECTS_RUN = ["cut", "none"]
 SETTINGS = {"protocol": "robust", "seed": 3}
@@ -68,8 +68,7 @@ def stays(ct, radiographs, views, start, settings, masks=None) -> RegistrationRe
         confidence=confidence,
         evidence=evidence,
         kept_start=True,
-        polarities=(Polarity.DARK,),
-        logarithmic=(False,),
+        meanings=(Meaning(Polarity.DARK, False),),
         seconds={},
     )
 

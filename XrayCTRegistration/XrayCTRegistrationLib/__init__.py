@@ -20,6 +20,8 @@ _HOMES = {
     "Volume": "volume",
     "Polarity": "xray",
     "Radiograph": "xray",
+    "Meaning": "xray",
+    "Scatter": "scatter",
     "VolumeTensor": "projector",
     "project": "projector",
     "SearchRange": "search.global_search",

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 import torch
 
+from .block_means import weighted_block_means
 from .errors import InputError
 from .geometry import Pose, XrayView
 from .similarity import FixedImage
@@ -16,7 +17,6 @@ from .xray import XrayImage
 # Radius of the windows of local normalisation, the larger of both: the grain of noise and of resampling is a matter of
 # pixels, what a bone's edge stands out against one of millimetres.
 _WINDOW_PX, _WINDOW_MM = 8, 12.0
-_PIXELS_AT_ONCE = 250_000  # of an X-ray as it was taken, between two pauses for the window
 
 
 def fixed_image_steps(
@@ -39,7 +39,7 @@ def fixed_image_steps(
     (c0, r0), last = _footprints(placed, coarse, margin_mm / (native * (columns, rows)))
     c1, r1 = last + 1
     part = (slice(r0 * rows, r1 * rows), slice(c0 * columns, c1 * columns))
-    means, share = yield from _weighted_block_means(image.line_integrals[part], image.mask[part], rows, columns)
+    means, share = yield from weighted_block_means(image.line_integrals[part], image.mask[part], rows, columns)
     if share.sum() < 1:
         raise InputError("The mask leaves nothing of the X-ray where the CT is. Widen or drop the mask.")
     expected_first, expected_last = _footprints(placed, coarse)
@@ -86,31 +86,3 @@ def _footprints(
     """As `footprint`, of all volumes at their poses together."""
     firsts, lasts = zip(*(footprint(volume, pose, view, margin_px) for volume, pose in placed))
     return np.min(firsts, axis=0), np.max(lasts, axis=0)
-
-
-def _weighted_block_means(
-    values: np.ndarray, mask: np.ndarray, rows: int, columns: int
-) -> Generator[None, None, tuple[np.ndarray, np.ndarray]]:
-    """Means of what a mask leaves of blocks of rows x columns pixels, and the share that it leaves of each, float32.
-
-    values, mask: whole blocks of an image.
-    """
-    shape = values.shape[0] // rows, values.shape[1] // columns
-    means, share = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    at_once = max(1, _PIXELS_AT_ONCE // (rows * values.shape[1]))
-    for first in range(0, shape[0], at_once):
-        part = slice(first * rows, (first + at_once) * rows)
-        weights = mask[part].astype(np.float32)
-        share[first : first + at_once] = _block_sums(weights, rows, columns)
-        means[first : first + at_once] = _block_sums(values[part] * weights, rows, columns)
-        yield
-    share /= rows * columns
-    means /= np.maximum(share, 1e-6) * (rows * columns)
-    return means, share
-
-
-def _block_sums(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Sums over blocks of rows x columns pixels: rows first, a whole row at a time."""
-    return (
-        image.reshape(-1, rows, image.shape[1]).sum(axis=1).reshape(-1, image.shape[1] // columns, columns).sum(axis=2)
-    )

@@ -12,7 +12,7 @@ from .registration import RegistrationResult, Settings, registration_steps
 from .search.global_search import NEAR
 from .state import RegistrationState
 from .volume import Volume
-from .xray import Polarity, Radiograph
+from .xray import Meaning, Radiograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +40,9 @@ def frame_steps(
     Raises InputError as `registration_steps` does.
     """
     done: tuple[RegistrationResult, ...] = ()
-    meaning: Sequence[tuple[Polarity | None, bool | None]] = [(None, None)] * len(views)
+    meanings: Sequence[Meaning] = [Meaning()] * len(views)
     for number, radiographs in enumerate(frames):
-        known = [one.read_as(*as_before) for one, as_before in zip(radiographs, meaning)]
+        known = [one.read_as(as_before) for one, as_before in zip(radiographs, meanings)]
         steps = registration_steps(ct, known, views, start, settings, masks)
         while True:
             try:
@@ -52,5 +52,5 @@ def frame_steps(
                 break
         done = (*done, result)
         start, settings = result.pose, replace(settings, search=NEAR)
-        meaning = list(zip(result.polarities, result.logarithmic))
+        meanings = result.meanings
     return done

@@ -27,12 +27,13 @@ from .search.cmaes import cmaes
 from .search.descent import Descended, descend, descend_at, descend_in_depth
 from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import Reading, read_at, readings, together
+from .search.scatter import without_scatter
 from .search.soft_tissue import settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared_attenuation
 from .weights import Extent
-from .xray import Polarity, Radiograph, xray_image_steps
+from .xray import Meaning, Polarity, Radiograph, xray_image_steps
 
 _DESCENT_PIXELS, _FINEST_PIXELS = (48, 96), 160  # along the longest side of what the views see of the CT
 _FINEST_ITERATIONS, _COARSE_ITERATIONS = 20, 25
@@ -70,8 +71,8 @@ class Settings:
 class RegistrationResult:
     """pose: ct_to_world. similarity_before, similarity: of start and pose at the last resolution, at most 1.
     moved_deg, moved_mm: rotation, and shift of the CT's isocentre, from the start. kept_start: the start fits better
-    than the end of the registration did, so it stays. polarities, logarithmic: one per X-ray, as its pixels were read,
-    see `Radiograph`. seconds: wall time per stage."""
+    than the end of the registration did, so it stays. meanings: one per X-ray, as its pixels were read. seconds: wall
+    time per stage."""
 
     pose: Pose
     start: Pose
@@ -82,8 +83,7 @@ class RegistrationResult:
     confidence: Confidence
     evidence: Evidence
     kept_start: bool
-    polarities: tuple[Polarity, ...]
-    logarithmic: tuple[bool, ...]
+    meanings: tuple[Meaning, ...]
     seconds: dict[str, float]
 
 
@@ -219,6 +219,8 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     if read is not problem:
         problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
+    taking_off = without_scatter(problem, pose, problem.extent_mm(pose) / pixels)
+    problem = yield from shown(taking_off, _refining(0.3, pose))
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
@@ -340,8 +342,10 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         confidence=confidence(evidence, problem.extent, outcome.strayed, len(problem.views)),
         evidence=evidence,
         kept_start=kept_start,
-        polarities=problem.polarities,
-        logarithmic=tuple(image.logarithmic for image in problem.images),
+        meanings=tuple(
+            Meaning(polarity, image.logarithmic, image.scatter)
+            for polarity, image in zip(problem.polarities, problem.images)
+        ),
         seconds=outcome.seconds,
     )
 

@@ -11,9 +11,11 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from .block_means import weighted_block_means
 from .errors import InputError
 from .field import irradiated_field
 from .foreign import foreign_objects
+from .scatter import Scatter, without_scatter_steps
 from .state import finished
 
 _LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
@@ -29,6 +31,18 @@ class Polarity(str, Enum):
     BRIGHT = "bright"
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What the pixels of an X-ray mean, None where it is not known.
+
+    polarity, logarithmic: as in `Radiograph`. scatter: how many of the photons were scattered; None, too, for none.
+    """
+
+    polarity: Polarity | None = None
+    logarithmic: bool | None = None
+    scatter: Scatter | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """An X-ray as its file holds it.
@@ -39,6 +53,7 @@ class Radiograph:
     logarithmic: whether the pixels went through a logarithm already, whatever their polarity; None where nobody told.
     valued: (rows, columns) bool, False where the file holds no value (NaN) and `pixels` the nearest one there is; None
         where every pixel has its own. What has none is masked.
+    scatter: what is to be taken off.
     """
 
     pixels: np.ndarray
@@ -46,16 +61,17 @@ class Radiograph:
     polarity: Polarity | None = None
     logarithmic: bool | None = None
     valued: np.ndarray | None = None
+    scatter: Scatter | None = None
 
     @property
     def stored(self) -> np.ndarray:
         """(rows, columns) float32 pixels as the file holds them: NaN where it has no value."""
         return self.pixels if self.valued is None else np.where(self.valued, self.pixels, np.float32(np.nan))
 
-    def read_as(self, polarity: Polarity | None, logarithmic: bool | None) -> Radiograph:
+    def read_as(self, meaning: Meaning) -> Radiograph:
         """The same pixels, of which more is known by now; what is None stays as it was."""
-        logarithmic = self.logarithmic if logarithmic is None else logarithmic
-        return replace(self, polarity=polarity or self.polarity, logarithmic=logarithmic)
+        known = {name: value for name, value in vars(meaning).items() if value is not None}
+        return replace(self, **known)
 
     @cached_property
     def irradiated(self) -> np.ndarray:
@@ -70,12 +86,31 @@ class XrayImage:
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
     mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
     logarithmic: whether the pixels were taken to have gone through a logarithm. told: whether somebody told so.
+    scatter: what was taken off. measured: (rows, columns) the line integrals before that.
     """
 
     line_integrals: np.ndarray
     mask: np.ndarray
     logarithmic: bool = False
     told: bool = True
+    scatter: Scatter | None = None
+    measured: np.ndarray | None = None
+
+    @property
+    def as_measured(self) -> XrayImage:
+        """The same with all its scattered photons."""
+        return self if self.measured is None else XrayImage(self.measured, self.mask, self.logarithmic, self.told)
+
+    def without_steps(self, scatter: Scatter) -> Generator[None, None, XrayImage]:
+        """The same without so many scattered photons, with pauses."""
+        measured = self.as_measured.line_integrals
+        integrals = yield from without_scatter_steps(measured, self.mask, scatter)
+        return replace(self, line_integrals=integrals, scatter=scatter, measured=measured)
+
+    def downsampled_steps(self, rows: int, columns: int) -> Generator[None, None, XrayImage]:
+        """The same in blocks of rows x columns pixels, with pauses; incomplete blocks at the end drop out."""
+        means, share = yield from weighted_block_means(self.line_integrals, self.mask, rows, columns)
+        return replace(self, line_integrals=means, mask=share > 0.5)
 
     @cached_property
     def others(self) -> tuple[XrayImage, ...]:
@@ -92,7 +127,7 @@ class XrayImage:
     def _otherwise_steps(self) -> Generator[None, None, tuple[XrayImage, ...]]:
         if self.told:
             return ()
-        values = self.line_integrals
+        values = self.as_measured.line_integrals
         if self.logarithmic:
             integrals = yield from _absorbed_steps(values.max() - values)
         else:
@@ -177,7 +212,8 @@ def xray_image_steps(
         )
     integrals = yield from line_integrals_steps(radiograph, polarity)
     taken, told = _logarithmic(radiograph, polarity), radiograph.logarithmic is not None
-    return XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken, told)
+    image = XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken, told)
+    return image if radiograph.scatter is None else (yield from image.without_steps(radiograph.scatter))
 
 
 def line_integrals_steps(radiograph: Radiograph, polarity: Polarity) -> Generator[None, None, np.ndarray]:

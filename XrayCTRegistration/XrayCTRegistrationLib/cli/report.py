@@ -27,7 +27,7 @@ from ..io.scene import SceneView, write_scene
 from ..overlay import OverlayView, overlay_drr, overlay_figure, overlay_projector_of, overlay_rgb
 from ..registration import RegistrationResult, Settings
 from ..volume import Volume
-from ..xray import XrayImage
+from ..xray import Meaning, XrayImage
 from .bone_results import RegisteredBones, write_bones
 from .hints import hints
 from .inputs import Inputs
@@ -62,8 +62,7 @@ def write_result(
         shown = [OverlayView(name, image, view) for name, image, view in zip(names, registered.images, inputs.views)]
         drrs = [overlay_drr(projector, view, result.pose) for view in inputs.views]
         write_picture(hidden / "overlay.png", overlay_figure(projector, shown, result.start, result.pose, drrs))
-        meaning = [(one.value, logarithmic) for one, logarithmic in zip(result.polarities, result.logarithmic)]
-        report = _about(inputs, settings, init, meaning)
+        report = _about(inputs, settings, init, result.meanings)
         report |= about_result(result)
         if bones is None:
             overlays = [overlay_rgb(image, drr) for image, drr in zip(registered.images, drrs)]
@@ -99,7 +98,7 @@ def write_interrupted(
     """Write pose.tfm with the best pose so far, and a report.json that says so."""
     with published(folder, _all_files(folder)) as hidden:
         write_pose(hidden / "pose.tfm", best)
-        report = _about(inputs, settings, init, [(None, None)] * len(inputs.radiographs))
+        report = _about(inputs, settings, init, [Meaning()] * len(inputs.radiographs))
         report |= {
             "interrupted": True,
             "interrupted_in": stage,
@@ -134,12 +133,9 @@ def hint_facts(inputs: Inputs, result: RegistrationResult) -> list[tuple[str, st
     return [("Check that" if number == 0 else "", hint) for number, hint in enumerate(found)]
 
 
-def _about(
-    inputs: Inputs, settings: Settings, init: str, meaning: Sequence[tuple[str | None, bool | None]]
-) -> dict[str, Any]:
-    """meaning: polarity, and whether they are logarithmic, of each X-ray's pixels."""
-    rows = zip(inputs.xray_names, inputs.views, meaning, inputs.mask_names, inputs.geometry_names)
-    xrays = [ReportedXray(name, view, *means, mask, geometry) for name, view, means, mask, geometry in rows]
+def _about(inputs: Inputs, settings: Settings, init: str, meanings: Sequence[Meaning]) -> dict[str, Any]:
+    rows = zip(inputs.xray_names, inputs.views, meanings, inputs.mask_names, inputs.geometry_names)
+    xrays = [ReportedXray(name, view, means, mask, geometry) for name, view, means, mask, geometry in rows]
     return about_input(inputs.ct_name, xrays) | about_settings(settings, init)
 
 

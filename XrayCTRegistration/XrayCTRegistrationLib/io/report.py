@@ -7,12 +7,13 @@ import math
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..geometry import XrayView, view_to_carm
+from ..xray import Meaning
 
 if TYPE_CHECKING:
     from ..bones.joints import Joint
@@ -30,13 +31,11 @@ _CONVENTIONS = (
 @dataclass(frozen=True, eq=False)
 class ReportedXray:
     """An X-ray as a report names it. file, mask, geometry_file: names of files or nodes, None where there is none.
-    polarity: the value of `xray.Polarity`. logarithmic: whether the pixels went through a logarithm. Both None where it
-    was not found out."""
+    meaning: of its pixels, as they were read."""
 
     file: str
     view: XrayView
-    polarity: str | None = None
-    logarithmic: bool | None = None
+    meaning: Meaning = field(default_factory=Meaning)
     mask: str | None = None
     geometry_file: str | None = None
 
@@ -61,8 +60,9 @@ def about_input(ct_name: str, xrays: Sequence[ReportedXray]) -> dict[str, Any]:
         "xrays": [
             {
                 "file": xray.file,
-                "high_absorption_is": xray.polarity,
-                "logarithmic": xray.logarithmic,
+                "high_absorption_is": xray.meaning.polarity.value if xray.meaning.polarity else None,
+                "logarithmic": xray.meaning.logarithmic,
+                "scatter": asdict(xray.meaning.scatter) if xray.meaning.scatter else None,
                 "mask": xray.mask,
                 "geometry_file": xray.geometry_file,
                 "geometry": view_to_carm(xray.view),

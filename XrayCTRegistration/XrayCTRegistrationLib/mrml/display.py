@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ..grey import SEEN_PX, grey_window
 from ..state import finished
-from ..xray import Polarity, Radiograph, XrayImage, line_integrals_steps, xray_image_steps
+from ..xray import Meaning, Polarity, Radiograph, XrayImage, line_integrals_steps, xray_image_steps
 from .frames import ijk_to_ras, vtk_matrix
 from .volumes import vtk_image
 from .xrays import radiograph_of
@@ -47,7 +47,7 @@ def show_as_registered_steps(
     if guessed and polarity is not None and node.GetAttribute(_READ) in _readings(polarity, logarithmic):
         node.SetAttribute(_SHOWS, shows)
     elif node is None or node.GetAttribute(_SHOWS) != shows:
-        picture = yield from _picture_steps(radiograph_of(xray_node).read_as(polarity, logarithmic))
+        picture = yield from _picture_steps(radiograph_of(xray_node).read_as(Meaning(polarity, logarithmic)))
         if xray_node.GetScene() is None:
             return None
         node = as_registered_node(xray_node) or _added(xray_node)

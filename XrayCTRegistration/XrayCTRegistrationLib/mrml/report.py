@@ -29,7 +29,8 @@ from ..io.report import (
     with_earlier_files,
     write_report,
 )
-from ..xray import Polarity, xray_image
+from ..scatter import Scatter
+from ..xray import Meaning, Polarity, xray_image
 from .geometry import calibration_of
 from .xrays import file_of, radiograph_of, view_of
 
@@ -88,12 +89,11 @@ def keep_report(
         ReportedXray(
             _source_name(node),
             view_of(node),
-            polarity.value,
-            logarithmic,
+            meaning,
             mask.GetName() if mask is not None else None,
             calibration_of(node),
         )
-        for node, mask, polarity, logarithmic in zip(xray_nodes, masks, result.polarities, result.logarithmic)
+        for node, mask, meaning in zip(xray_nodes, masks, result.meanings)
     ]
     content = about_input(_source_name(ct_node), xrays) | about_settings(settings, init) | about_result(result)
     if bones is not None:
@@ -199,7 +199,9 @@ def _overlay_views(
     views = []
     for node, row, mask in zip(xray_nodes, reported, masks or [None] * len(xray_nodes)):
         polarity = Polarity(row["high_absorption_is"])
-        radiograph = radiograph_of(node).read_as(polarity, row.get("logarithmic"))  # scenes of old do not say
+        scatter = Scatter(**row["scatter"]) if row.get("scatter") else None
+        meaning = Meaning(polarity, row.get("logarithmic"), scatter)  # scenes of old say nothing of the last two
+        radiograph = radiograph_of(node).read_as(meaning)
         views.append(OverlayView(node.GetName(), xray_image(radiograph, polarity, mask), view_of(node)))
     return views
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..geometry import Pose
+from ..scatter import Scatter
+from ..xray import Meaning, Polarity
 
 if TYPE_CHECKING:
     from ..registration import RegistrationResult
@@ -33,7 +35,15 @@ class KeptResult:
     polarities: tuple[str, ...]
     ct_to_world: tuple[float, ...]
     kept_start: bool = False  # also of scenes that were saved before it was known, as what follows
-    logarithmic: tuple[bool, ...] = ()
+    logarithmic: tuple[bool | None, ...] = ()
+    scatter: tuple[dict[str, float] | None, ...] = ()
+
+    @property
+    def meanings(self) -> list[Meaning]:
+        """How the pixels of every X-ray were read."""
+        count = len(self.polarities)
+        rows = zip(self.polarities, self.logarithmic or [None] * count, self.scatter or [None] * count)
+        return [Meaning(Polarity(value), taken, Scatter(**veil) if veil else None) for value, taken, veil in rows]
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""
@@ -52,10 +62,11 @@ def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
         reason=result.confidence.reason,
         expected_error_mm=result.confidence.expected_error_mm,
         seconds=sum(result.seconds.values()),
-        polarities=tuple(polarity.value for polarity in result.polarities),
+        polarities=tuple(one.polarity.value if one.polarity else "" for one in result.meanings),
         ct_to_world=tuple(result.pose.matrix.ravel().tolist()),
         kept_start=result.kept_start,
-        logarithmic=result.logarithmic,
+        logarithmic=tuple(one.logarithmic for one in result.meanings),
+        scatter=tuple(asdict(one.scatter) if one.scatter else None for one in result.meanings),
     )
 
 

@@ -112,7 +112,7 @@ class LiveEdges:
         from ..preview import Preview
 
         inputs = selection.inputs
-        known = [one.read_as(*means) for one, means in zip(inputs.radiographs, selection.meaning())]
+        known = [one.read_as(means) for one, means in zip(inputs.radiographs, selection.meanings())]
         self._preview = Preview(ct, known, inputs.views, masks=inputs.masks)
         self._xray_nodes = tuple(selection.xray_nodes)
 

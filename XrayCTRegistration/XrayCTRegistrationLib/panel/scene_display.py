@@ -96,9 +96,9 @@ class SceneDisplay:
 
     def _image_steps(self) -> Generator[None, None, None]:
         nodes = self._selection.xray_nodes
-        for node, means in zip(nodes, self._selection.meaning()):
+        for node, means in zip(nodes, self._selection.meanings()):
             if node.GetScene() is not None:
-                yield from show_as_registered_steps(node, *means)
+                yield from show_as_registered_steps(node, means.polarity, means.logarithmic)
                 yield
 
     def _on_images(self, _nothing: None) -> None:

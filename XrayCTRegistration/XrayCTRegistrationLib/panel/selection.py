@@ -21,7 +21,7 @@ from ..mrml.results import kept_result
 from ..mrml.start import is_untouched, note_centred, note_set
 from ..mrml.units import LengthUnit, length_unit, length_unit_node
 from ..mrml.xrays import is_single_image
-from ..xray import Polarity
+from ..xray import Meaning, Polarity
 from .bone_choice import BoneChoice
 from .changes import Change
 from .messages import told_to_people
@@ -104,15 +104,13 @@ class Selection(VTKObservationMixin):
         """Whether the CT stands where the module put it, since nobody has placed it."""
         return self.pose is not None and is_untouched(self.pose_node, self.pose)
 
-    def meaning(self) -> list[tuple[Polarity | None, bool | None]]:
-        """Of every X-ray's pixels: their polarity, and whether they are logarithmic, where a person or the last
-        registration has said it."""
+    def meanings(self) -> list[Meaning]:
+        """Of every X-ray's pixels, as far as a person or the last registration has said it."""
         count, said = len(self.xray_nodes), self.parameters.polarity.value
         result = kept_result(self.pose_node) if self.pose_node is not None else None
         if result is None or len(result.polarities) != count:
-            return [(Polarity(said) if said else None, None)] * count
-        found = zip(map(Polarity, result.polarities), result.logarithmic or [None] * count)  # scenes of old do not say
-        return [one if said in ("", one[0].value) else (Polarity(said), None) for one in found]
+            return [Meaning(Polarity(said) if said else None)] * count
+        return [one if said in ("", one.polarity.value) else Meaning(Polarity(said)) for one in result.meanings]
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
         """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""

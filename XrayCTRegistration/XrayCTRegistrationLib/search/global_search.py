@@ -16,6 +16,7 @@ from ..state import RegistrationState, Steps, shown
 from .descent import descend, descend_at
 from .generations import SAME_POSE_MM, distinct, evolved
 from .matching import Matcher, matcher_steps
+from .scatter import without_scatter
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
@@ -31,6 +32,7 @@ _CONVINCING = 0.82
 _ALIKE, _AHEAD, _ROUNDS_AGREE = 0.2, 0.05, 3
 _MORE_ALIKE = 0.6
 _PROMISING = 0.4  # after the first scale; below, a single pose that is tried before others is left to them
+_CLEARED_FROM = 0.4  # from which on a pose is near enough to tell how much scatter there is
 _BEHIND = 0.15  # in similarity, of a reading of the polarity that is not tried any more after its first round
 _OTHER_POSE_MM = 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
@@ -98,7 +100,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
         grounds.append((yield from shown(_ground_steps(one, span), state)))
     pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
     for number in range(_MOST_ROUNDS + 1):
-        for ground in grounds:
+        for index, ground in enumerate(grounds):
             found = _found(pool, span)
             if found.convincing:
                 return (yield from _ended(pool, grounds, span))
@@ -106,6 +108,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
                 continue
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
             pool += yield from _round(ground, span, seed, number, pool, state)
+            grounds[index], pool = yield from shown(_cleared(ground, pool, span), state)
     return (yield from _ended(pool, grounds, span))
 
 
@@ -125,11 +128,13 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """Where a search takes place: a problem, the X-rays to match poses with, and the level to refine them at."""
+    """Where a search takes place: a problem, the X-rays to match poses with, and the level to refine them at.
+    cleared_at: the pose that told how much scatter to take off."""
 
     problem: Problem
     matcher: Matcher
     refining: Level
+    cleared_at: Pose | None = None
 
 
 def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, _Ground]:
@@ -138,6 +143,26 @@ def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, 
     matching = yield from problem.level(start, match_mm, 1.6 * match_mm)
     matcher = yield from matcher_steps(matching, problem.center(start), span.in_plane_mm, span.depths_mm)
     return _Ground(problem, matcher, (yield from refining_level(problem, span)))
+
+
+def _cleared(
+    ground: _Ground, pool: list[Candidate], span: SearchRange
+) -> Generator[None, None, tuple[_Ground, list[Candidate]]]:
+    """The ground with scatter taken off its X-rays, as far as that makes its best candidate more alike, and the pool
+    with its candidates judged there; both as they were where the best is alike beyond doubt already, or hardly."""
+    of_ground = [one for one in pool if one.problem is ground.problem]
+    best = max(of_ground, key=lambda one: one.similarity, default=None)
+    if best is None or not _CLEARED_FROM < best.similarity < _CONVINCING or ground.cleared_at is best.pose:
+        return ground, pool
+    problem = yield from without_scatter(best.problem, best.pose, ground.refining.pixel_mm)
+    if problem is ground.problem:
+        return replace(ground, cleared_at=best.pose), pool
+    cleared = replace((yield from _ground_steps(problem, span)), cleared_at=best.pose)
+    judged = []
+    for one in of_ground:
+        (similarity,) = yield from cleared.refining.similarity_steps([one.pose])
+        judged.append(replace(one, problem=problem, similarity=float(similarity)))
+    return cleared, [one for one in pool if one.problem is not ground.problem] + judged
 
 
 def refining_level(problem: Problem, span: SearchRange) -> LevelSteps:
