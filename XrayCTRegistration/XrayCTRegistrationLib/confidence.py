@@ -88,7 +88,7 @@ def confidence(evidence: Evidence, extent: Extent, strayed: bool, views: int) ->
     probability = 0.0 if strayed else calibration.probability(found)
     thin = extent.bone_alone and views == 1
     level = calibration.level(probability)
-    if strayed or thin or evidence.compared < _LITTLE:
+    if strayed or thin or evidence.compared < _LITTLE or evidence.similarity < _UNALIKE:
         level = "low"
     elif level == "high" and (extent.cut_everywhere or evidence.runner_up_gap < _AMBIGUOUS):
         level = "moderate"

@@ -28,7 +28,8 @@ from .search.descent import Descended, descend, descend_at, descend_in_depth
 from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import Reading, read_at, readings, together
 from .search.scatter import without_scatter
-from .search.soft_tissue import settled
+from .search.soft_tissue import Settled, settled
+from .similarity import SCALES
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared_attenuation
@@ -206,14 +207,15 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
 
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
-    """Descent at 48, 96 and 160 pixels along the longest side, after a search or CMA-ES at 96 and 160; then bones and
-    soft tissue each for itself, where the soft tissue has parted from the bones. Where it leaves the range of the
-    search, the image does not hold the pose, and the pose stays as it was. Returns the problem with the X-rays read as
-    the pose shows that they are meant."""
+    """Descent at 48, 96 and 160 pixels along the longest side, after a search or CMA-ES at 96 and 160, the last without
+    scatter; then bones and soft tissue each for itself, where the soft tissue has parted from the bones. Where it
+    leaves the range of the search, the image does not hold the pose, and the pose stays as it was. Returns the problem
+    with the X-rays read as the pose shows that they are meant."""
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
+    scales = SCALES[-1:] if found else SCALES  # a search ends where the similarity sees past what does not fit
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
-        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS)
+        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS, scales)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     read = yield from shown(read_at(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
     if read is not problem:
@@ -223,12 +225,15 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     problem = yield from shown(taking_off, _refining(0.3, pose))
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
-    pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
-    apart = yield from shown(problem.level_of_bones(pose, _finest_mm(problem, pose)), _refining(0.8, pose))
-    end = yield from shown(settled(apart, pose, problem.center(pose)), _refining(0.8, pose))
+    end: Descended | Settled = yield from reported(steps, "gradient", 0.3, pose)
+    if not problem.extent.bone_alone:
+        apart = problem.level_of_bones(end.pose, _finest_mm(problem, end.pose))
+        level = yield from shown(apart, _refining(0.8, end.pose))
+        end = yield from shown(settled(level, end.pose, problem.center(end.pose)), _refining(0.8, end.pose))
     outcome.strayed = not settings.span.holds(*problem.motion(end.pose))
     if not outcome.strayed:
-        outcome.pose, outcome.covariance, outcome.deviations = end.pose, end.covariance, end.deviations
+        outcome.pose, outcome.covariance = end.pose, end.covariance
+        outcome.deviations = end.deviations if isinstance(end, Settled) else math.nan
     return problem
 
 
