@@ -15,8 +15,7 @@ from ..projector import Projector, projector_for
 from ..similarity import FixedImage
 from ..volume import Volume
 from ..weights import ray_weights, shadow
-from ..xray import XrayImage
-from .anatomy import Anatomy, Bone
+from .anatomy import Anatomy
 
 SEEN = 0.5  # of a bone's points within the X-ray's field, from which on the X-ray shows it
 
@@ -88,10 +87,12 @@ class Resolution:
         return self.projectors[number].images(torch.from_numpy(pose.matrix.copy())[None], view)[0]
 
 
-def seen_share(bone: Bone, pose: Pose, image: XrayImage, view: XrayView) -> float:
-    """The share of a bone's points that an X-ray shows: before the source, within the image and its mask."""
-    pixels, depths = view.project_points(pose.apply(bone.points))
+def seen_share(points: np.ndarray, view: XrayView, mask: np.ndarray | None = None) -> float:
+    """The share of points (N, 3), where they stand, that an X-ray shows: before the source, within the image and its
+    mask (rows, columns)."""
+    pixels, depths = view.project_points(points)
     columns, rows = np.rint(pixels).astype(int).T
     inside = (depths > 0) & (columns >= 0) & (rows >= 0) & (columns < view.size_px[0]) & (rows < view.size_px[1])
-    inside[inside] = image.mask[rows[inside], columns[inside]]
+    if mask is not None:
+        inside[inside] = mask[rows[inside], columns[inside]]
     return float(inside.mean())

@@ -160,7 +160,7 @@ def _standing(problem: Problem, anatomy: Anatomy, pose: Pose, joint: Joint) -> B
         tuple(
             index
             for index, (image, view) in enumerate(zip(problem.images, problem.views))
-            if seen_share(bone, pose, image, view) >= SEEN
+            if seen_share(pose.apply(bone.points), view, image.mask) >= SEEN
         )
         for bone in anatomy.bones
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bones.levels import SEEN
+from ..bones.levels import SEEN, seen_share
 from ..bones.names import is_vertebra
 from ..bones.registration import BonesResult, register_bones
 from ..bones.segments import Segment, place_in
@@ -172,7 +172,7 @@ def rows_of_result(case: BonesCase, found: BonesResult) -> list[BoneRow]:
                 case.number,
                 len(case.views),
                 bone.name,
-                all(_shows(view, true.apply(points)) for view in case.views),
+                all(seen_share(true.apply(points), view) >= SEEN for view in case.views),
                 whole_mm,
                 whole_in_plane_mm,
                 error_mm,
@@ -193,10 +193,3 @@ def _apart(pose: Pose, true: Pose, points: np.ndarray, view: XrayView) -> tuple[
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
     across = apart - (apart * rays).sum(axis=1, keepdims=True) * rays
     return float(np.linalg.norm(apart, axis=1).mean()), float(np.linalg.norm(across, axis=1).mean())
-
-
-def _shows(view: XrayView, points: np.ndarray) -> bool:
-    """Whether a view shows a bone whose points (N, 3) stand there."""
-    pixels, depths = view.project_points(points)
-    inside = (depths > 0) & (pixels >= 0).all(axis=1) & (pixels < np.array(view.size_px)).all(axis=1)
-    return float(inside.mean()) >= SEEN
