@@ -20,6 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pstats
 
 # Nothing else at the head: a process is never counted with less memory than the one that started it.
 
@@ -32,6 +36,20 @@ REST_S = 0.5  # before every run: caches are written, threads have gone to sleep
 COMMAND = ("-m", "XrayCTRegistrationLib.cli")
 # What a registration from files to files cannot do without.
 LIBRARIES = ("torch", "numba", "scipy.ndimage", "scipy.fft", "scipy.special", "SimpleITK", "PIL.Image")
+
+PROFILED, PROFILE_SEED = 15, 40
+# Parts of a registration, by the places of its code.
+PARTS = {
+    "DRRs with their Jacobian": ("cpu.py:_draw_with_jacobian",),
+    "DRRs": ("cpu.py:_draw",),
+    "matching in Fourier space": ("fft", "matching.py:"),
+    "local normalisation, similarity, Gauss-Newton": ("windows.py:", "similarity.py:", "torch"),
+    "volumes: coarsening, 16 bits": ("kernels.py:", "volume.py:", "block_means.py:"),
+    "rays and their weights": ("rays.py:", "/weights.py:", "view.py:"),
+    "poses, small matrices": ("pose.py:", "linalg"),
+    "the X-ray: field, logarithm, scatter": ("/xray.py:", "field/", "foreign.py:", "scatter.py:", "ndimage"),
+}
+REST = "all else"
 
 
 @dataclass(frozen=True)
@@ -51,9 +69,13 @@ def main() -> None:
     parser.add_argument("--loops", type=int, default=2, help="how many busy loops (2)")
     parser.add_argument("--baseline", type=Path, help="another checkout, to be measured in the same turns")
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)  # in a process of its own, for its memory
+    parser.add_argument("--profile", type=Path, help=argparse.SUPPRESS)  # likewise
     given = parser.parse_args()
     if given.prepare:
         prepare(given.data, given.prepare)
+        return
+    if given.profile:
+        given.profile.write_text(json.dumps(profile(given.data)))
         return
     if given.turns < 1 or not (given.data / "ct" / "lidc_0001.nii.gz").is_file():
         parser.error(f"give at least one turn, and the folder of the development data, which {given.data} is not")
@@ -66,7 +88,11 @@ def main() -> None:
         cases = commands(given.data, Path(folder))
         runs = measured(cases, libraries, given.turns, given.loops, Path(folder))
         voxels_mb = json.loads((Path(folder) / "voxels_mb.json").read_text())
-    OUTPUT.write_text("\n".join(report(runs, voxels_mb, given.turns, given.loops)) + "\n", encoding="utf-8")
+        own = ["--data", str(given.data), "--profile", str(Path(folder) / "profile.json")]
+        subprocess.run([sys.executable, __file__, *own], check=True, env=environment(LIBRARY))
+        parts = json.loads((Path(folder) / "profile.json").read_text())
+    lines = [*report(runs, voxels_mb, given.turns, given.loops), *profile_table(parts)]
+    OUTPUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(OUTPUT.read_text(encoding="utf-8"))
 
 
@@ -98,6 +124,50 @@ def prepare(data: Path, folder: Path) -> None:
         "wrist, two frames": wrist.ct.array.nbytes / 1e6,
     }
     (folder / "voxels_mb.json").write_text(json.dumps(voxels_mb))
+
+
+def profile(data: Path) -> dict[str, float]:
+    """Seconds of one core that a registration spends on each of PARTS, medians over clean X-rays of the small CT."""
+    import cProfile
+    import logging
+    import pstats
+
+    from XrayCTRegistrationLib.evaluation.protocol import simulated_case
+    from XrayCTRegistrationLib.evaluation.subject import Subject
+    from XrayCTRegistrationLib.io.volumes import read_ct
+    from XrayCTRegistrationLib.projector.cores import on_one_core
+    from XrayCTRegistrationLib.registration import Settings, register
+    from XrayCTRegistrationLib.search.global_search import SearchRange
+
+    logging.disable()
+    subject, found = Subject("lidc_0001.nii.gz", read_ct(data / "ct" / "lidc_0001.nii.gz")), []
+    with on_one_core():
+        for number in range(PROFILED + 1):
+            case, profiler = simulated_case(subject, number, PROFILE_SEED), cProfile.Profile(time.process_time)
+            what = (case.given, case.radiographs, case.views, case.start, Settings(search=SearchRange()))
+            profiler.runcall(register, *what)
+            if number:  # the first one waits for compiled code
+                found.append(_seconds_of_parts(pstats.Stats(profiler)))
+    return {part: median(one[part] for one in found) for part in found[0]}
+
+
+def _seconds_of_parts(stats: pstats.Stats) -> dict[str, float]:
+    seconds = {**dict.fromkeys(PARTS, 0.0), REST: 0.0}
+    for (file, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+        place = f"{file}:{function}"
+        seconds[next((part for part, names in PARTS.items() if any(name in place for name in names)), REST)] += own
+    return seconds
+
+
+def profile_table(parts: dict[str, float]) -> list[str]:
+    """The lines of run.md on what a registration consists of."""
+    total = sum(parts.values())
+    rows = [f"| {part} | {seconds:.2f} | {seconds / total:.0%} |" for part, seconds in parts.items()]
+    return [
+        f"\nWhat a registration consists of: clean X-rays of the small CT (medians of {PROFILED}), on one core under "
+        f"Python's profiler, which adds a tenth; {total:.2f} s in all.\n",
+        *("| | CPU s | share |", "|---|---|---|", *rows),
+    ]
 
 
 def commands(data: Path, folder: Path) -> dict[str, list[str]]:
