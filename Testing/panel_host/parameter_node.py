@@ -141,9 +141,16 @@ class _Wrapper:
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
         self._remember()
-        # The observer must not keep the wrapper: a module makes a new one at every getParameterNode.
+        # The observer must not keep the wrapper: a module makes a new one at every getParameterNode. One that is garbage
+        # in a cycle loses its weak references before it is finalised, and may hear of the node until then.
         weak = weakref.WeakMethod(self._remember)
-        self._tag = parameterNode.AddObserver("ModifiedEvent", lambda *_: weak()())
+
+        def remember(*_: object) -> None:
+            alive = weak()
+            if alive is not None:
+                alive()
+
+        self._tag = parameterNode.AddObserver("ModifiedEvent", remember)
 
     def __del__(self) -> None:
         self.parameterNode.RemoveObserver(self._tag)
