@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from registration_case import GRADIENT, NEAR_BY, away, carm_view, error, small_spine, xray
 from scipy.ndimage import gaussian_filter
+from XrayCTRegistrationLib.cli.report import result_facts
 from XrayCTRegistrationLib.preview import Preview, PreviewCt
 from XrayCTRegistrationLib.registration import centered, problem_of, register
 from XrayCTRegistrationLib.scatter import Scatter, without_scatter_steps
@@ -152,6 +153,13 @@ def test_a_registration_frees_its_x_ray_and_says_of_how_much(ct, view, true, vei
     assert meaning.scatter.per_primary == pytest.approx(PER_PRIMARY, rel=0.35)
     assert error(ct, result.pose, true, view).mtre_mm < 0.5
     assert result.similarity > 0.85
+    said = dict(result_facts(result))["Scatter"]
+    assert said == f"taken off, for each primary photon: {meaning.scatter.per_primary:.1f}"
+
+
+def test_a_result_of_a_clear_x_ray_says_nothing_of_scatter(ct, view, true):
+    result = register(ct, [xray(ct, view, true)], [view], true, GRADIENT)
+    assert "Scatter" not in dict(result_facts(result))
 
 
 def test_whoever_reads_the_x_ray_as_it_was_registered_finds_the_same_similarity(ct, view, veiled):

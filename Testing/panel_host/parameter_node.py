@@ -141,8 +141,8 @@ class _Wrapper:
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
         self._remember()
-        # The observer must not keep the wrapper: a module makes a new one at every getParameterNode. One that is garbage
-        # in a cycle loses its weak references before it is finalised, and may hear of the node until then.
+        # The observer must not keep the wrapper: a module makes a new one at every getParameterNode. One that is
+        # garbage in a cycle loses its weak references before it is finalised, and may hear of the node until then.
         weak = weakref.WeakMethod(self._remember)
 
         def remember(*_: object) -> None:
