@@ -23,9 +23,10 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from XrayCTRegistrationLib.mrml.geometry import set_entry  # noqa: E402
 from XrayCTRegistrationLib.mrml.report import FILES, files_replaced, keep_report, kept_report, save_report  # noqa: E402
-from XrayCTRegistrationLib.mrml.results import keep_result  # noqa: E402
+from XrayCTRegistrationLib.mrml.results import keep_result, kept_result
 from XrayCTRegistrationLib.mrml.tables import COLUMNS, add_result_row, results_table  # noqa: E402
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node  # noqa: E402
+from XrayCTRegistrationLib.scatter import Scatter
 
 SIZE = {"image_size_px": [96, 80], "pixel_spacing_mm": [3.0, 3.0], "principal_point_px": [48, 40]}
 VIEW = view_from_carm(CARM | SIZE)
@@ -57,7 +58,7 @@ def result(spine):
             similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
         ),
         kept_start=False,
-        meanings=(Meaning(Polarity.BRIGHT, True),),
+        meanings=(Meaning(Polarity.BRIGHT, True, Scatter(0.6, 0.12, 3.5)),),
         seconds={"prepare": 0.5, "search": 1.5},
     )
 
@@ -92,6 +93,7 @@ def test_the_folder_holds_what_the_command_line_writes(registered, spine, result
     assert (report["method"], report["seed"], report["init"]) == ("auto", 7, "near the pose that was set")
     assert (report["ct"], report["xrays"][0]["file"]) == ("Spine", "Frontal")
     assert (report["xrays"][0]["high_absorption_is"], report["xrays"][0]["logarithmic"]) == ("bright", True)
+    assert report["xrays"][0]["scatter"] == {"per_primary": 0.6, "spread": 0.12, "per_value": 3.5}
     np.testing.assert_allclose(report["xrays"][0]["geometry"]["world_to_pixel"], VIEW.world_to_pixel, atol=1e-9)
 
 
@@ -110,6 +112,12 @@ def test_the_report_has_the_entries_of_the_command_lines(registered, spine, resu
     assert set(ours) == set(theirs)
     assert set(ours["xrays"][0]) == set(theirs["xrays"][0])
     np.testing.assert_allclose(ours["ct_to_world"], theirs["ct_to_world"])
+
+
+def test_a_kept_result_tells_how_the_pixels_were_read(nodes, result):
+    *_, pose = nodes
+    keep_result(pose, result, "auto")
+    assert kept_result(pose).meanings == list(result.meanings)
 
 
 def test_nothing_is_written_where_nothing_was_registered(nodes, spine, tmp_path):
