@@ -23,10 +23,10 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from XrayCTRegistrationLib.mrml.geometry import set_entry  # noqa: E402
 from XrayCTRegistrationLib.mrml.report import FILES, files_replaced, keep_report, kept_report, save_report  # noqa: E402
-from XrayCTRegistrationLib.mrml.results import keep_result, kept_result
+from XrayCTRegistrationLib.mrml.results import keep_result, kept_result  # noqa: E402
 from XrayCTRegistrationLib.mrml.tables import COLUMNS, add_result_row, results_table  # noqa: E402
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node  # noqa: E402
-from XrayCTRegistrationLib.scatter import Scatter
+from XrayCTRegistrationLib.scatter import Scatter  # noqa: E402
 
 SIZE = {"image_size_px": [96, 80], "pixel_spacing_mm": [3.0, 3.0], "principal_point_px": [48, 40]}
 VIEW = view_from_carm(CARM | SIZE)
