@@ -29,7 +29,6 @@ from .search.global_search import NEAR, SearchRange, global_search
 from .search.polarity import Reading, read_at, readings, together
 from .search.scatter import without_scatter
 from .search.soft_tissue import Settled, settled
-from .similarity import SCALES
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared_attenuation
@@ -213,9 +212,8 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     with the X-rays read as the pose shows that they are meant."""
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
-    scales = SCALES[-1:] if found else SCALES  # a search ends where the similarity sees past what does not fit
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
-        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS, scales)
+        steps = descend_at(problem, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     read = yield from shown(read_at(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
     if read is not problem:

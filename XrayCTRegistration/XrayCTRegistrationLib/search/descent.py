@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,24 +86,20 @@ def shortened(twist: np.ndarray, turn_rad: float, shift_mm: float) -> np.ndarray
     return twist * np.repeat([min(1.0, turn_rad / max(turn, 1e-12)), min(1.0, shift_mm / max(shift, 1e-12))], 3)
 
 
-def descend_through(
-    level: Level, start: Pose, center: np.ndarray, iterations: int, scales: Sequence[float] = SCALES
-) -> Descent:
+def descend_through(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
     """As `descend_in_depth`, after the larger scales of the similarity, from one that sees far to one that sees past
     what does not fit."""
     pose = start
-    for scale in scales[:-1]:
+    for scale in SCALES[:-1]:
         pose = (yield from descend(level, pose, center, iterations, scale, _LEAST_GAIN)).pose
     return (yield from descend_in_depth(level, pose, center, iterations))
 
 
-def descend_at(
-    problem: Problem, start: Pose, pixels: int, iterations: int, scales: Sequence[float] = SCALES
-) -> Descent:
+def descend_at(problem: Problem, start: Pose, pixels: int, iterations: int) -> Descent:
     """As `descend_through`, with so many pixels along the longest side of what the views see of the CT."""
     pixel_mm, center = problem.extent_mm(start) / pixels, problem.center(start)
     level = yield from shown(problem.level(start, pixel_mm, 1.5 * pixel_mm), Descended(start, _UNKNOWN, center))
-    return (yield from descend_through(level, start, center, iterations, scales))
+    return (yield from descend_through(level, start, center, iterations))
 
 
 def descend_in_depth(level: Level, start: Pose, center: np.ndarray, iterations: int) -> Descent:
