@@ -50,6 +50,10 @@ PARTS = {
     "the X-ray: field, logarithm, scatter": ("/xray.py:", "field/", "foreign.py:", "scatter.py:", "ndimage"),
 }
 REST = "all else"
+BOUNDS = """
+What bounds a whole run: importing torch, Numba and the rest takes the time and the memory in the row of the libraries alone,
+whatever is registered. What bounds a registration: its poses must be drawn, at about 2 ns a sample ([projector](projector.md)),
+the first two rows; all else is arithmetic on small images, spread over many functions."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def profile_table(parts: dict[str, float]) -> list[str]:
         f"\nWhat a registration consists of: clean X-rays of the small CT (medians of {PROFILED}), on one core under "
         f"Python's profiler, which adds a tenth; {total:.2f} s in all.\n",
         *("| | CPU s | share |", "|---|---|---|", *rows),
+        BOUNDS,
     ]
 
 
