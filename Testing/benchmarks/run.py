@@ -51,9 +51,9 @@ PARTS = {
 }
 REST = "all else"
 BOUNDS = """
-What bounds a whole run: importing torch, Numba and the rest takes the time and the memory in the row of the libraries alone,
-whatever is registered. What bounds a registration: its poses must be drawn, at about 2 ns a sample ([projector](projector.md)),
-the first two rows; all else is arithmetic on small images, spread over many functions."""
+What bounds a whole run: importing torch, Numba and the rest takes the time and the memory in the row of the libraries
+alone, whatever is registered. What bounds a registration: its poses must be drawn, at about 2 ns a sample
+([projector](projector.md)), the first two rows; all else is arithmetic on small images, spread over many functions."""
 
 
 @dataclass(frozen=True)
