@@ -15,13 +15,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from .block_means import weighted_block_means
+from .pixels import filled, in_bands
 
 _VEIL_PIXELS = 64  # along the longest side: kernels are far wider than a pixel of it
 _LEAST_PRIMARY = 0.05  # of a pixel's counts, however large the veil: what is taken off may not be all of it
-_PIXELS_AT_ONCE = 250_000  # of an X-ray, between two pauses
 
 
 @dataclass(frozen=True)
@@ -43,37 +42,24 @@ def without_scatter_steps(values: np.ndarray, mask: np.ndarray, scatter: Scatter
     to scale and offset. mask: (rows, columns), where they can be believed; elsewhere the nearest ones stand in for the
     veil. With pauses."""
     lowest = float(values[mask].min() if mask.any() else values.min())
-    counts = np.empty_like(values)
-    at_once = max(1, _PIXELS_AT_ONCE // values.shape[1])
-    bands = [slice(first, first + at_once) for first in range(0, len(values), at_once)]
-    for band in bands:
-        counts[band] = np.exp(-scatter.per_value * (values[band] - lowest))
-        yield
+    counts = yield from in_bands(values.shape, lambda rows: np.exp(-scatter.per_value * (values[rows] - lowest)))
     factor = max(1, round(max(values.shape) / _VEIL_PIXELS))
     means, share = yield from weighted_block_means(counts, mask, factor, factor)
-    veil = _veil(_filled(means, share > 0), scatter)
-    for band in bands:
-        over = _between(veil, np.arange(len(values))[band], np.arange(values.shape[1]), factor)
-        straight = np.maximum(counts[band] - over, _LEAST_PRIMARY * counts[band])
-        counts[band] = -np.log(straight) / scatter.per_value
-        yield
-    return counts
+    veil = _veil(filled(means, share > 0), scatter)
 
+    def straight(rows: slice) -> np.ndarray:
+        over = _between(veil, np.arange(rows.start, rows.stop), np.arange(values.shape[1]), factor)
+        return -np.log(np.maximum(counts[rows] - over, _LEAST_PRIMARY * counts[rows])) / scatter.per_value
 
-def _filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """An image (rows, columns), the nearest known pixel where one is not."""
-    if known.all() or not known.any():
-        return image
-    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return image[tuple(nearest)]
+    return (yield from in_bands(values.shape, straight))
 
 
 def _veil(counts: np.ndarray, scatter: Scatter) -> np.ndarray:
     """(rows, columns) scattered photons among counts (rows, columns), the image's rim going on beyond it."""
     beyond = [(side // 2, side // 2) for side in counts.shape]
     wide = np.pad(counts.astype(np.float64), beyond, mode="edge")
-    waves = [np.fft.fftfreq(side) for side in wide.shape]
-    squared = waves[0][:, None] ** 2 + waves[1][: wide.shape[1] // 2 + 1] ** 2  # of the real transform's columns
+    waves = np.fft.fftfreq(wide.shape[0])[:, None], np.fft.rfftfreq(wide.shape[1])
+    squared = waves[0] ** 2 + waves[1] ** 2
     kernel = scatter.per_primary * np.exp(-2 * (np.pi * scatter.spread * max(counts.shape)) ** 2 * squared)
     veil = np.fft.irfft2(np.fft.rfft2(wide) * kernel / (1 + kernel), s=wide.shape)
     return veil[tuple(slice(first, first + side) for (first, _), side in zip(beyond, counts.shape))]

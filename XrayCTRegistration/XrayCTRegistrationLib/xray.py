@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from .block_means import weighted_block_means
 from .errors import InputError
 from .field import irradiated_field
 from .foreign import foreign_objects
+from .pixels import filled, in_bands
 from .scatter import Scatter, without_scatter_steps
 from .state import finished
 
 _LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
-_PIXELS_AT_ONCE = 250_000  # between two pauses for the window
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +130,7 @@ class XrayImage:
         if self.logarithmic:
             integrals = yield from _absorbed_steps(values.max() - values)
         else:
-            integrals = yield from _in_bands(values, lambda some: 1 - np.exp(-some))
+            integrals = yield from in_bands(values.shape, lambda rows: 1 - np.exp(-values[rows]))
         return (XrayImage(integrals, self.mask, not self.logarithmic, told=False),)
 
 
@@ -168,8 +167,7 @@ def radiograph_of_pixels(
         count,
         100 * count / pixels.size,
     )
-    nearest = ndimage.distance_transform_edt(~valued, return_distances=False, return_indices=True)
-    return Radiograph(pixels[tuple(nearest)], where, polarity, logarithmic, valued)
+    return Radiograph(filled(pixels, valued), where, polarity, logarithmic, valued)
 
 
 def xray_image(radiograph: Radiograph, polarity: Polarity, mask: np.ndarray | None = None) -> XrayImage:
@@ -238,14 +236,5 @@ def _absorbed_steps(intensity: np.ndarray) -> Generator[None, None, np.ndarray]:
     step = np.diff(np.unique(intensity[:: max(1, len(intensity) // 256)])).min(initial=most)
     floor = np.float32(0.5 * max(float(step), most * 1e-5))
     yield
-    return (yield from _in_bands(intensity, lambda some: np.float32(np.log(most)) - np.log(np.maximum(some, floor))))
-
-
-def _in_bands(image: np.ndarray, of_band: Callable[[np.ndarray], np.ndarray]) -> Generator[None, None, np.ndarray]:
-    """What is made of an image (rows, columns), some rows at a time, with pauses."""
-    made = np.empty_like(image)
-    at_once = max(1, _PIXELS_AT_ONCE // image.shape[1])
-    for first in range(0, len(image), at_once):
-        made[first : first + at_once] = of_band(image[first : first + at_once])
-        yield
-    return made
+    top = np.float32(np.log(most))
+    return (yield from in_bands(intensity.shape, lambda rows: top - np.log(np.maximum(intensity[rows], floor))))

@@ -43,7 +43,10 @@ class KeptResult:
         """How the pixels of every X-ray were read."""
         count = len(self.polarities)
         rows = zip(self.polarities, self.logarithmic or [None] * count, self.scatter or [None] * count)
-        return [Meaning(Polarity(value), taken, Scatter(**veil) if veil else None) for value, taken, veil in rows]
+        return [
+            Meaning(Polarity(value) if value else None, taken, Scatter(**veil) if veil else None)
+            for value, taken, veil in rows
+        ]
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""

@@ -110,7 +110,7 @@ class Selection(VTKObservationMixin):
         result = kept_result(self.pose_node) if self.pose_node is not None else None
         if result is None or len(result.polarities) != count:
             return [Meaning(Polarity(said) if said else None)] * count
-        return [one if said in ("", one.polarity.value) else Meaning(Polarity(said)) for one in result.meanings]
+        return [one if said in ("", one.polarity) else Meaning(Polarity(said)) for one in result.meanings]
 
     def choose(self, ct_node: Any, xray_nodes: Sequence[Any]) -> None:
         """Choose a CT and X-rays, as by hand; the CT gets a pose of its own."""
