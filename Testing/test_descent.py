@@ -11,7 +11,8 @@ from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of
 from XrayCTRegistrationLib.search import global_search as searching
 from XrayCTRegistrationLib.search.descent import best_of_parabola, best_of_paraboloid, descend, descend_in_depth, valley
-from XrayCTRegistrationLib.search.global_search import SearchRange, global_search
+from XrayCTRegistrationLib.search.global_search import global_search
+from XrayCTRegistrationLib.search.search_range import SearchRange
 from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
@@ -132,8 +133,7 @@ def test_a_search_that_ends_at_the_neighbouring_vertebra_slides_back_along_the_b
 
     def only_there(ground, *_):
         yield from ()
-        similarity = float(ground.refining.similarity([stuck])[0])
-        return [searching.Candidate(problem, stuck, similarity, 1)]
+        return [ground.candidate(stuck, 1)]
 
     monkeypatch.setattr(searching, "_round", only_there)
     found = finished(global_search(problem, SearchRange(), 0))
@@ -165,16 +165,44 @@ def test_of_two_poses_that_are_nearly_as_alike_the_finer_resolution_decides(case
     assert problem.distance_mm(found.best.pose, true) < 2.0
 
 
+def test_of_two_poses_that_are_nearly_as_alike_the_one_nearer_to_the_start_is_found(case, monkeypatch):
+    problem, true = case
+    far = Pose.about(problem.center(true), rotation_from_euler(np.radians((0.0, 70.0, 0.0))), np.zeros(3)) @ true
+    every_round_finds(monkeypatch, problem, (far, 0.45), (true, 0.4))
+    monkeypatch.setattr(searching, "_seen_closer", _as_it_is)
+    monkeypatch.setattr(searching, "_turned_about_itself", lambda *_: [])
+    span = SearchRange()
+    found = finished(global_search(problem, span, 0))
+    assert found.best.pose is true
+    assert found.lead == pytest.approx(0.4 - 0.45 + span.penalty(problem, far) - span.penalty(problem, true))
+
+
+def test_what_a_pose_loses_is_the_square_of_its_standard_deviations_from_the_start(case):
+    problem, _ = case
+    span, center, axes = SearchRange(20.0, 60.0, 80.0), problem.center(problem.start), problem.views[0].axes
+
+    def loses(turn_deg: float, across_mm: float, depth_mm: float) -> float:
+        turn = axes @ rotation_from_euler(np.radians((turn_deg, 0.0, 0.0))) @ axes.T
+        return span.penalty(problem, Pose.about(center, turn, axes @ (0.0, across_mm, depth_mm)) @ problem.start)
+
+    one = loses(20.0, 0.0, 0.0)
+    assert one > 0
+    assert loses(0.0, 0.0, 0.0) == pytest.approx(0.0, abs=1e-12)
+    assert loses(0.0, -40.0, 0.0) == pytest.approx(one)
+    assert loses(0.0, 0.0, 60.0) == pytest.approx(one)
+    assert loses(40.0, 80.0, -120.0) == pytest.approx(12 * one)
+
+
 def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monkeypatch):
     problem, true = case
     other = replace(problem, otherwise=())
     tried = []
 
-    def unlike(ground, span, seed, number, *_):
+    def unlike(ground, seed, number, *_):
         yield from ()
         tried.append((number, ground.problem is other))
         similarity = 0.05 if ground.problem is other else 0.3
-        return [searching.Candidate(ground.problem, true, similarity, 0)]
+        return [searching.Candidate(ground.problem, true, similarity, 0, penalty=0.0)]
 
     monkeypatch.setattr(searching, "_round", unlike)
     monkeypatch.setattr(searching, "_ended", lambda pool, *_: iter_nothing())
@@ -187,13 +215,18 @@ def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monke
 def every_round_finds(monkeypatch, problem, *scored):
     """Rounds of poses with these similarities, whatever they are, no slide along the body, and no scatter."""
 
-    def found(ground, span, seed, number, *_):
+    def found(ground, seed, number, *_):
         yield from ()
-        return [searching.Candidate(problem, pose, similarity, number) for pose, similarity in scored]
+        return [searching.Candidate.of(problem, ground.span, pose, similarity, number) for pose, similarity in scored]
 
     monkeypatch.setattr(searching, "_round", found)
     monkeypatch.setattr(searching, "_slid", lambda *_: iter_nothing())
     monkeypatch.setattr(searching, "_CLEARED_FROM", 1.0)
+
+
+def _as_it_is(pool, span):
+    yield from ()
+    return pool
 
 
 def iter_nothing():

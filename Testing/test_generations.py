@@ -53,20 +53,35 @@ def first_generation() -> list[Match]:
     return list(Matching().matched([Pose.from_parts(turn, np.zeros(3)) for turn in turns]))[-1]
 
 
+def nothing(pose: Pose) -> float:
+    return 0.0
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_generations_draw_near_the_best_match_though_the_similarity_misleads(seed):
     first = first_generation()
     before = min(degrees_off(match.pose) for match in first)
-    poses = finished(evolved(Turning(), Matching(), Misled(), first, 6, 6.25, (seed, 1), None))
+    poses = finished(evolved(Turning(), Matching(), Misled(), first, nothing, 6, 6.25, (seed, 1), None))
     assert min(degrees_off(pose) for pose in poses) < 0.4 * before
 
 
 def test_no_two_poses_are_the_same_and_one_seed_gives_one_result():
     def poses() -> list[Pose]:
-        return finished(evolved(Turning(), Matching(), Misled(), first_generation(), 6, 6.25, (3, 1), None))
+        return finished(evolved(Turning(), Matching(), Misled(), first_generation(), nothing, 6, 6.25, (3, 1), None))
 
     found = poses()
     assert 1 < len(found) <= 6
     assert distinct(found, Turning().distance_mm, SAME_POSE_MM) == found
     for one, again in zip(found, poses(), strict=True):
         np.testing.assert_array_equal(one.matrix, again.matrix)
+
+
+def test_generations_stay_where_poses_lose_less():
+    def beyond(pose: Pose) -> float:
+        return max(0.0, pose.rotation_angle_deg() - 20.0)
+
+    def turned_deg(penalty) -> float:
+        found = finished(evolved(Turning(), Matching(), Misled(), first_generation(), penalty, 6, 6.25, (0, 1), None))
+        return max(pose.rotation_angle_deg() for pose in found)
+
+    assert turned_deg(beyond) < 25.0 < turned_deg(nothing)

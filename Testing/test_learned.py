@@ -21,7 +21,7 @@ from XrayCTRegistrationLib.phantom import synthetic_spine
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of, register, registration_steps
 from XrayCTRegistrationLib.search import hypotheses, learned, learned_scene, value_descent
 from XrayCTRegistrationLib.search.feature_descent import System, feature_descent
-from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
+from XrayCTRegistrationLib.search.search_range import NEAR, SearchRange
 from XrayCTRegistrationLib.simulation import line_integrals
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.training.anatomy import anatomy_of

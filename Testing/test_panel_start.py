@@ -100,14 +100,14 @@ def test_methods_without_a_search_say_so_and_offer_no_range(host):
 def test_the_ranges_are_those_of_the_library(host):
     from XrayCTRegistrationLib.panel.choices import NEAR as PANEL_NEAR
     from XrayCTRegistrationLib.panel.choices import WIDE as PANEL_WIDE
-    from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
+    from XrayCTRegistrationLib.search.search_range import NEAR, SearchRange
 
     for ours, theirs in ((PANEL_NEAR, NEAR), (PANEL_WIDE, SearchRange())):
         assert ours == (theirs.rotation_deg, theirs.depth_mm, theirs.in_plane_mm)
 
 
 def test_the_range_reaches_the_registration(host, monkeypatch):
-    from XrayCTRegistrationLib.search.global_search import NEAR, SearchRange
+    from XrayCTRegistrationLib.search.search_range import NEAR, SearchRange
 
     choose_case(host)
     searched = []

@@ -56,6 +56,21 @@ def test_a_batch_gives_what_its_images_give_alone():
     torch.testing.assert_close(similarity(fixed, images), alone, rtol=1e-4, atol=1e-5)
 
 
+def test_the_contrast_is_lower_where_noise_takes_some_of_it():
+    image, noisy = textured(0), textured(0)
+    noisy[:, 20:] += 3 * torch.from_numpy(np.random.default_rng(1).normal(size=(32, 20)).astype(np.float32))
+    found = compare(fixed_image(noisy), image[None], ALL, SCALES[0])
+    clean, spoiled = (float(found.contrast[0][part].median()) for part in (np.s_[:, :8], np.s_[:, 32:]))
+    assert spoiled < 0.75 < 0.85 < clean
+
+
+def test_where_there_is_next_to_no_structure_the_contrast_is_that_of_the_whole_image():
+    image = textured(0)
+    image[:, 12:] *= 1e-3
+    found = compare(fixed_image(image), image[None], ALL)
+    torch.testing.assert_close(found.contrast, torch.ones(1, 32, 40), rtol=0, atol=0.02)
+
+
 def test_pixels_of_no_weight_do_not_count():
     image, weights = textured(0), torch.ones(32, 40)
     weights[:, 20:] = 0

@@ -52,10 +52,10 @@ from XrayCTRegistrationLib.realism import CLEAN, HARD, Realism
 from XrayCTRegistrationLib.registration import Settings, problem_of, register
 from XrayCTRegistrationLib.search import global_search
 from XrayCTRegistrationLib.search.feature_descent import feature_descent
-from XrayCTRegistrationLib.search.global_search import SearchRange
 from XrayCTRegistrationLib.search.hypotheses import drawn_steps, likely
 from XrayCTRegistrationLib.search.learned import best_of_hypotheses, learned_search
 from XrayCTRegistrationLib.search.learned_scene import Look
+from XrayCTRegistrationLib.search.search_range import SearchRange
 from XrayCTRegistrationLib.search.value_descent import value_descent
 from XrayCTRegistrationLib.similarity import Windows, locally_normalised
 from XrayCTRegistrationLib.state import finished
@@ -237,8 +237,8 @@ def _searched(problem: Problem, span: SearchRange, seed: int, hypotheses: Sequen
     """What the global search finds, and how many poses it drew, when its round 0 refines further poses."""
     refined, turned, drawn = global_search._refined, global_search.turned_poses, []
 
-    def with_hypotheses(ground, span, poses, number, *others):  # type: ignore[no-untyped-def]
-        return refined(ground, span, [*poses, *hypotheses] if number == 0 else poses, number, *others)
+    def with_hypotheses(ground, poses, number, *others):  # type: ignore[no-untyped-def]
+        return refined(ground, [*poses, *hypotheses] if number == 0 else poses, number, *others)
 
     def counted(*given):  # type: ignore[no-untyped-def]
         poses = turned(*given)

@@ -130,7 +130,7 @@ def by_panel(host: Any) -> None:
 
 def by_library(host: Any) -> None:
     from XrayCTRegistrationLib.registration import Settings, register
-    from XrayCTRegistrationLib.search.global_search import SearchRange
+    from XrayCTRegistrationLib.search.search_range import SearchRange
 
     selection = host.panel.panel.selection
     inputs = selection.inputs

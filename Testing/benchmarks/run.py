@@ -141,7 +141,7 @@ def profile(data: Path) -> dict[str, float]:
     from XrayCTRegistrationLib.io.volumes import read_ct
     from XrayCTRegistrationLib.projector.cores import on_one_core
     from XrayCTRegistrationLib.registration import Settings, register
-    from XrayCTRegistrationLib.search.global_search import SearchRange
+    from XrayCTRegistrationLib.search.search_range import SearchRange
 
     logging.disable()
     subject, found = Subject("lidc_0001.nii.gz", read_ct(data / "ct" / "lidc_0001.nii.gz")), []

@@ -24,7 +24,7 @@ _HOMES = {
     "Scatter": "scatter",
     "VolumeTensor": "projector",
     "project": "projector",
-    "SearchRange": "search.global_search",
+    "SearchRange": "search.search_range",
     "Confidence": "confidence",
     "RegistrationResult": "registration",
     "Settings": "registration",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .geometry import Pose, XrayView
 from .registration import RegistrationResult, Settings, registration_steps
-from .search.global_search import NEAR
+from .search.search_range import NEAR
 from .state import RegistrationState
 from .volume import Volume
 from .xray import Meaning, Radiograph

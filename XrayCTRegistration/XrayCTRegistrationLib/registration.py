@@ -25,9 +25,10 @@ from .levels import Level, LevelSteps, Problem
 from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import Descended, descend, descend_at, descend_in_depth
-from .search.global_search import NEAR, SearchRange, global_search
+from .search.global_search import global_search
 from .search.polarity import Reading, read_at, readings, together
 from .search.scatter import without_scatter
+from .search.search_range import NEAR, SearchRange
 from .search.soft_tissue import Settled, settled
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
@@ -188,7 +189,7 @@ def _search(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Pr
     """Returns the problem with the X-rays read in the polarities of the most similar pose."""
     found = yield from global_search(problem, settings.span, settings.seed)
     outcome.pose = found.best.pose
-    outcome.runner_up_gap = found.best.similarity - found.runner_up
+    outcome.runner_up_gap = found.lead
     return found.best.problem
 
 

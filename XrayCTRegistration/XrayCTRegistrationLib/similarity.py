@@ -2,13 +2,17 @@
 
 Both images are locally normalised (each pixel minus the mean of its window, over the window's standard deviation),
 which keeps fine structure and ignores slow changes of contrast. With f the X-ray's, m the DRR's normalised pixels, w
-their weights and a the contrast between the two, fitted,
+their weights and a the contrast between the two about each pixel, fitted,
 
     similarity = 1 - sum w rho(f - a m) / sum w rho(f),    rho(r) = 1 - exp(-r^2 / 2 scale^2)    (Welsch)
 
 is 1 where all is explained and 0 where a blank image would explain as much. A pixel that shows something else (an
 instrument, a hand, a bone that the CT lacks) costs at most 1, wherever it lies. The windows' means and deviations are
 taken a second time without such pixels, so that they do not spoil their neighbours either.
+
+The contrast differs from place to place: noise, blur, scatter and the processing that systems do take more of it where
+a body is dense. It is fitted in each window, and drawn to what it is in the whole image, the more so the less structure
+there is.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ SCALES = (1.0, 0.5, 0.3)  # of rho, in deviations of a window's structure: sees 
 _FLOOR = 0.25  # of an image's typical local deviation, below which a window counts as flat
 _NORMALISATIONS, _CONTRAST_STEPS = 2, 3
 _CONTRASTS = (0.3, 1.3)  # of the DRR's normalised image in the X-ray's: noise lowers it
+_HELD = 0.5  # how much a window's contrast is drawn to the whole image's: as by so much of the mean structure
 _LEAST_COMPARED = 0.25  # of the CT's footprint; below, the similarity falls, or next to nothing would fit best
 
 
@@ -94,7 +99,7 @@ class Comparison:
     """DRRs beside an X-ray, each (B, ...).
 
     similarity: (B,) at most 1. compared: (B,) how much counted, as a share of the CT's footprint, at most 1.
-    fixed, moving, contrast: what was compared, see above. residuals, weights: (B, rows, columns) of the normalised
+    fixed, moving, contrast: what was compared, see above. residuals, weights, all (B, rows, columns), of the normalised
     images; fitting: the weights times those of outliers. unit: (B,) weighted half squares of residuals that cost 1 in
     similarity.
     """
@@ -117,7 +122,7 @@ def compare(fixed: FixedImage, images: torch.Tensor, rays: torch.Tensor, scale: 
         windows = Windows.of(seen, fixed.window_px)
         target = locally_normalised(fixed.line_integrals[None], windows).pixels
         moving = locally_normalised(images, windows)
-        contrast, residuals, inlying = _fitted(target, moving.pixels, weights, scale)
+        contrast, residuals, inlying = _fitted(target, moving.pixels, weights, scale, fixed.window_px)
         seen = weights * inlying
     lost = weights * (1 - inlying)
     blank = (weights * (1 - welsch(target, scale))).sum(dim=(-2, -1)).clamp_min(1e-6)
@@ -128,24 +133,26 @@ def compare(fixed: FixedImage, images: torch.Tensor, rays: torch.Tensor, scale: 
 
 
 def _fitted(
-    fixed: torch.Tensor, moving: torch.Tensor, weights: torch.Tensor, scale: float
+    fixed: torch.Tensor, moving: torch.Tensor, weights: torch.Tensor, scale: float, window_px: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The contrast (B, 1, 1) by iteratively reweighted least squares, residuals and Welsch weights (B, rows,
-    columns)."""
+    """The contrast by iteratively reweighted least squares, residuals and Welsch weights, all (B, rows, columns)."""
     product, square = weights * fixed * moving, weights * moving.square()
-    inlying = None
+    up, down = product, square
     for _ in range(_CONTRAST_STEPS):
-        up, down = (part if inlying is None else part * inlying for part in (product, square))
         contrast = up.sum(dim=(-2, -1), keepdim=True) / down.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
         contrast = contrast.clamp(*_CONTRASTS)
-        residuals = fixed - contrast * moving
-        inlying = welsch(residuals, scale)
-    return contrast, residuals, inlying
+        inlying = welsch(fixed - contrast * moving, scale)
+        up, down = product * inlying, square * inlying
+    held = _HELD * down.mean(dim=(-2, -1), keepdim=True) + 1e-9
+    contrast = (window_mean(up, window_px) + held * contrast) / (window_mean(down, window_px) + held)
+    contrast = contrast.clamp(0, _CONTRASTS[1])
+    residuals = fixed - contrast * moving
+    return contrast, residuals, welsch(residuals, scale)
 
 
 def gauss_newton(found: Comparison, fixed: FixedImage, image: torch.Tensor, jacobian: torch.Tensor) -> System:
     """The system of half the weighted squared residuals of one DRR (rows, columns) in the n parameters of its jacobian
-    (n, rows, columns), the contrast fitted along."""
+    (n, rows, columns), at the contrast that was fitted: normalised as they are, windows hardly change theirs."""
     moving, weights = found.moving, found.fitting
     windows = Windows.of(weights, fixed.window_px)
     mean_slope = windows.mean(jacobian)
@@ -153,12 +160,9 @@ def gauss_newton(found: Comparison, fixed: FixedImage, image: torch.Tensor, jaco
     variance_slope = windows.mean(jacobian * centered) - moving.mean * mean_slope
     slopes = (jacobian - mean_slope) / moving.deviation - moving.pixels * variance_slope / moving.deviation**2
     slopes = (found.contrast * slopes).flatten(1).double()
-    weights, pixels, residuals = (part.flatten().double() for part in (weights, moving.pixels, found.residuals))
+    weights, residuals = (part.flatten().double() for part in (weights, found.residuals))
     weighted = slopes * weights
-    structure = (weights * pixels.square()).sum().clamp_min(1e-9)
-    along = weighted @ pixels
-    matrix = weighted @ slopes.T - torch.outer(along, along) / structure
-    way = weighted @ residuals - along * (weights * pixels * residuals).sum() / structure
+    matrix, way = weighted @ slopes.T, weighted @ residuals
     variance = (weights * residuals.square()).sum() / weights.sum().clamp_min(1e-9)
     unit = float(found.unit)
     return System(matrix / unit, way / unit, float(variance) / unit)

@@ -53,7 +53,7 @@ def demo(
         from ..metrics import bone_points, pose_error
         from ..phantom import synthetic_spine
         from ..registration import Settings, centered
-        from ..search.global_search import SearchRange
+        from ..search.search_range import SearchRange
         from ..simulation import detector_counts, line_integrals
         from ..xray import Polarity, Radiograph
         from .inputs import Inputs

@@ -216,7 +216,7 @@ def register(
     with waiting("Starting"):  # which takes two seconds: what is wrong with a file has been said before
         load()
         from ..registration import Settings, centered
-        from ..search.global_search import NEAR, SearchRange
+        from ..search.search_range import NEAR, SearchRange
 
     span = NEAR if given else SearchRange(rotation_deg=_WIDE_ROTATION_DEG) if init == "search" else SearchRange()
     if search_rotation is not None:

@@ -19,7 +19,7 @@ from ..geometry import Pose, XrayView, rotation_from_euler, view_from_carm
 from ..io.label_files import read_segments
 from ..io.volumes import read_ct
 from ..registration import Settings, centered
-from ..search.global_search import SearchRange
+from ..search.search_range import SearchRange
 from ..simulation import detector_counts
 from ..volume import Volume
 from ..xray import Polarity, Radiograph

@@ -21,7 +21,7 @@ from ..projector import device_for
 from ..projector.cores import on_one_core
 from ..realism import HARD
 from ..registration import METHODS, RegistrationResult, Settings, register
-from ..search.global_search import SearchRange
+from ..search.search_range import SearchRange
 from .effects import EFFECTS
 from .protocol import PHOTONS, disagreeing_case, simulated_case
 from .subject import Subject

@@ -11,7 +11,7 @@ from ..bones.registration import BonesResult
 from ..coarse import coarse_steps
 from ..errors import InputError
 from ..registration import RegistrationResult, Settings
-from ..search.global_search import SearchRange
+from ..search.search_range import SearchRange
 from ..state import RegistrationState, finished
 from .bone_transforms import show_bone_of
 from .inputs import Inputs, inputs_of

@@ -165,7 +165,7 @@ class Runner:
 
     def _settings(self, method: Method, near: bool) -> Settings:
         from ..registration import Settings
-        from ..search.global_search import NEAR, SearchRange
+        from ..search.search_range import NEAR, SearchRange
         from ..xray import Polarity
 
         chosen = self._selection.parameters

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A pose that was matched, its correlation there, and its similarity."""
+    """A pose that was matched, its correlation there, and its similarity, both less its penalty."""
 
     pose: Pose
     correlation: float
@@ -37,6 +37,7 @@ def evolved(
     matcher: Matcher,
     level: Level,
     matches: Sequence[Match],
+    penalty: Callable[[Pose], float],
     most: int,
     turn_deg: float,
     seed: Sequence[int],
@@ -44,25 +45,30 @@ def evolved(
 ) -> Steps[list[Pose]]:
     """The best poses after some generations, `most` at most, the best first, no two of them the same.
 
-    matches: the first generation. level: to rank poses at. turn_deg: standard deviation, about each axis, by which the
-    next generation is turned from the best of the one before. state: shown meanwhile.
+    matches: the first generation. level: to rank poses at. penalty: what a pose loses beside others, by where it is.
+    turn_deg: standard deviation, about each axis, by which the next generation is turned from the best of the one
+    before. state: shown meanwhile.
     """
     rng = np.random.default_rng(seed)
-    seen = yield from _seen(level, matches, state)
+    seen = yield from _seen(level, penalty, matches, state)
     for _ in range(_GENERATIONS):
         about = _about(problem, _best(problem, seen, _SEEDS), turn_deg, rng)
         for matched in matcher.matched(about):  # noqa: B007
             yield state
-        seen = _by_both(seen)[:_ELITE] + (yield from _seen(level, matched, state))
+        seen = _by_both(seen)[:_ELITE] + (yield from _seen(level, penalty, matched, state))
     return _best(problem, seen, most)
 
 
-def _seen(level: Level, matches: Sequence[Match], state: RegistrationState) -> Steps[list[_Seen]]:
+def _seen(
+    level: Level, penalty: Callable[[Pose], float], matches: Sequence[Match], state: RegistrationState
+) -> Steps[list[_Seen]]:
     seen = []
     for first in range(0, len(matches), _SCORED_AT_ONCE):
         some = matches[first : first + _SCORED_AT_ONCE]
         similarity = yield from shown(level.similarity_steps([one.pose for one in some], _RANKED_AT), state)
-        seen += [_Seen(one.pose, one.correlation, float(value)) for one, value in zip(some, similarity)]
+        for one, value in zip(some, similarity):
+            cost = penalty(one.pose)
+            seen.append(_Seen(one.pose, one.correlation - cost, float(value) - cost))
     return seen
 
 

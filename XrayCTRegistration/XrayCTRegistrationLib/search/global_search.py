@@ -17,10 +17,10 @@ from .descent import descend, descend_at
 from .generations import SAME_POSE_MM, distinct, evolved
 from .matching import Matcher, matcher_steps
 from .scatter import without_scatter
+from .search_range import SearchRange
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
-_DEPTH_STEP_MM = 45.0
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 4, 6
 _CLOSER = 0.25  # of the range, by which poses about the best ones are turned
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
@@ -42,52 +42,41 @@ _RIVALS, _RIVAL_MM, _NEARLY = 6, 10.0, 0.05
 _CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
 
 
-@dataclass(frozen=True)
-class SearchRange:
-    """How far from the start the truth may be: standard deviations of the rotation about each axis of the C-arm and
-    of the depth, and the largest shift across the central ray."""
-
-    rotation_deg: float = 25.0
-    depth_mm: float = 70.0
-    in_plane_mm: float = 70.0
-
-    @property
-    def depths_mm(self) -> list[float]:
-        """Depths, about the start's, that are tried: two deviations each way, no farther apart than can be told."""
-        return list(np.linspace(-2, 2, 2 * max(1, round(2 * self.depth_mm / _DEPTH_STEP_MM)) + 1) * self.depth_mm)
-
-    @property
-    def near(self) -> bool:
-        """Whether it is no wider than about a start that somebody gave."""
-        return self.rotation_deg <= NEAR.rotation_deg
-
-    def holds(self, motion_deg: float, motion_mm: float) -> bool:
-        """Whether a pose this far from the start can be the truth: nothing beyond four deviations is, but 10 degrees
-        and the largest shift across the ray always are."""
-        return motion_deg <= max(4 * self.rotation_deg, 10) and motion_mm <= max(4 * self.depth_mm, self.in_plane_mm)
-
-
-NEAR = SearchRange(rotation_deg=8.0, depth_mm=15.0, in_plane_mm=20.0)  # about a start that somebody gave
-
-
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A pose that the search came to, in which round, in which of the problems, and its similarity there."""
+    """A pose that the search came to, in which round, in which of the problems, its similarity there, and what its
+    distance from the start costs it."""
 
     problem: Problem
     pose: Pose
     similarity: float
     round: int
+    penalty: float
+
+    @classmethod
+    def of(cls, problem: Problem, span: SearchRange, pose: Pose, similarity: float, number: int) -> Candidate:
+        """With the penalty of a range."""
+        return cls(problem, pose, similarity, number, span.penalty(problem, pose))
+
+    @property
+    def score(self) -> float:
+        """What candidates are told apart by."""
+        return self.similarity - self.penalty
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The best candidate, and the similarity of the best that is clearly another one (0 if there was none): another
-    pose, or the X-rays read otherwise. convincing: whether there is nothing to be gained by looking elsewhere."""
+    """The best candidate, and the score of the best that is clearly another one (0 if there was none): another pose, or
+    the X-rays read otherwise. convincing: whether there is nothing to be gained by looking elsewhere."""
 
     best: Candidate
     runner_up: float
     convincing: bool
+
+    @property
+    def lead(self) -> float:
+        """Of the best, over the runner-up."""
+        return self.best.score - self.runner_up
 
 
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
@@ -98,17 +87,17 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
     grounds = []
     for one in (problem, *problem.otherwise):
         grounds.append((yield from shown(_ground_steps(one, span), state)))
-    pool = [Candidate(problem, problem.start, float(grounds[0].refining.similarity([problem.start])[0]), 0)]
+    pool = [grounds[0].candidate(problem.start, 0)]
     for number in range(_MOST_ROUNDS + 1):
         for index, ground in enumerate(grounds):
             found = _found(pool, span)
             if found.convincing:
                 return (yield from _ended(pool, grounds, span))
-            if number > 1 and found.best.similarity - _best_of(ground, pool) > _BEHIND:
+            if number > 1 and found.best.score - _best_of(ground, pool) > _BEHIND:
                 continue
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
-            pool += yield from _round(ground, span, seed, number, pool, state)
-            grounds[index], pool = yield from shown(_cleared(ground, pool, span), state)
+            pool += yield from _round(ground, seed, number, pool, state)
+            grounds[index], pool = yield from shown(_cleared(ground, pool), state)
     return (yield from _ended(pool, grounds, span))
 
 
@@ -119,7 +108,7 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
         best = _found(pool, span).best
         if best.similarity > _CONVINCING or best.problem.extent.bone_alone:
             break
-        pool = pool + (yield from _slid(best, grounds, span))
+        pool = pool + (yield from _slid(best, grounds))
         if _found(pool, span).best is best:
             break
     pool = pool + _turned_about_itself(_found(pool, span).best, grounds)
@@ -128,13 +117,19 @@ def _ended(pool: list[Candidate], grounds: list[_Ground], span: SearchRange) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """Where a search takes place: a problem, the X-rays to match poses with, and the level to refine them at.
-    cleared_at: the pose that told how much scatter to take off."""
+    """Where a search takes place: a problem, how far from its start, the X-rays to match poses with, and the level to
+    refine them at. cleared_at: the pose that told how much scatter to take off."""
 
     problem: Problem
+    span: SearchRange
     matcher: Matcher
     refining: Level
     cleared_at: Pose | None = None
+
+    def candidate(self, pose: Pose, number: int) -> Candidate:
+        """A pose that round `number` came to."""
+        similarity = float(self.refining.similarity([pose])[0])
+        return Candidate.of(self.problem, self.span, pose, similarity, number)
 
 
 def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, _Ground]:
@@ -142,22 +137,20 @@ def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, 
     match_mm = problem.extent_mm(start) / _MATCH_PIXELS
     matching = yield from problem.level(start, match_mm, 1.6 * match_mm)
     matcher = yield from matcher_steps(matching, problem.center(start), span.in_plane_mm, span.depths_mm)
-    return _Ground(problem, matcher, (yield from refining_level(problem, span)))
+    return _Ground(problem, span, matcher, (yield from refining_level(problem, span)))
 
 
-def _cleared(
-    ground: _Ground, pool: list[Candidate], span: SearchRange
-) -> Generator[None, None, tuple[_Ground, list[Candidate]]]:
+def _cleared(ground: _Ground, pool: list[Candidate]) -> Generator[None, None, tuple[_Ground, list[Candidate]]]:
     """The ground with scatter taken off its X-rays, as far as that makes its best candidate more alike, and the pool
     with its candidates judged there; both as they were where the best is alike beyond doubt already, or hardly."""
     of_ground = [one for one in pool if one.problem is ground.problem]
-    best = max(of_ground, key=lambda one: one.similarity, default=None)
+    best = max(of_ground, key=lambda one: one.score, default=None)
     if best is None or not _CLEARED_FROM < best.similarity < _CONVINCING or ground.cleared_at is best.pose:
         return ground, pool
     problem = yield from without_scatter(best.problem, best.pose, ground.refining.pixel_mm)
     if problem is ground.problem:
         return replace(ground, cleared_at=best.pose), pool
-    cleared = replace((yield from _ground_steps(problem, span)), cleared_at=best.pose)
+    cleared = replace((yield from _ground_steps(problem, ground.span)), cleared_at=best.pose)
     judged = []
     for one in of_ground:
         (similarity,) = yield from cleared.refining.similarity_steps([one.pose])
@@ -172,31 +165,31 @@ def refining_level(problem: Problem, span: SearchRange) -> LevelSteps:
 
 
 def _found(pool: list[Candidate], span: SearchRange) -> Found:
-    best = max(pool, key=lambda one: one.similarity)
+    best = max(pool, key=lambda one: one.score)
     others = [one for one in pool if _apart_mm(one, best) > _OTHER_POSE_MM]
-    runner_up = max([0.0, *(one.similarity for one in others)])
+    runner_up = max([0.0, *(one.score for one in others)])
     rounds = {one.round for one in pool if _apart_mm(one, best) <= SAME_POSE_MM}
     enough = 2 if best.similarity > _MORE_ALIKE or span.near else _ROUNDS_AGREE
-    found_again = len(rounds) >= enough and best.similarity > max(_ALIKE, runner_up + _AHEAD)
+    found_again = len(rounds) >= enough and best.similarity > _ALIKE and best.score > runner_up + _AHEAD
     return Found(best, runner_up, best.similarity > _CONVINCING or found_again)
 
 
 def _best_of(ground: _Ground, pool: list[Candidate]) -> float:
-    """The similarity of the best of a ground."""
-    return max((one.similarity for one in pool if one.problem is ground.problem), default=-1.0)
+    """The score of the best of a ground."""
+    return max((one.score for one in pool if one.problem is ground.problem), default=-1.0)
 
 
 def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
     return next(one for one in grounds if one.problem is candidate.problem)
 
 
-def _slid(best: Candidate, grounds: list[_Ground], span: SearchRange) -> Steps[list[Candidate]]:
+def _slid(best: Candidate, grounds: list[_Ground]) -> Steps[list[Candidate]]:
     """The best pose's CT slid along the body, and refined: the neighbouring vertebra looks alike, and poses that begin
     at it do not leave it."""
     ground = _ground_of(best, grounds)
     slides = [Pose.from_parts(np.eye(3), np.array([0.0, 0.0, slide])) for slide in _SLIDES_MM]
     state = RegistrationState("search", 1.0, best.pose, best.similarity)
-    return (yield from _refined(ground, span, [best.pose @ slide for slide in slides], best.round, state))
+    return (yield from _refined(ground, [best.pose @ slide for slide in slides], best.round, state))
 
 
 def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candidate]]:
@@ -206,9 +199,9 @@ def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candida
     found = _found(pool, span)
     if found.best.similarity > _CONVINCING:
         return pool
-    rivals = distinct(sorted(pool, key=lambda one: -one.similarity), _apart_mm, _RIVAL_MM)[:_RIVALS]
+    rivals = distinct(sorted(pool, key=lambda one: -one.score), _apart_mm, _RIVAL_MM)[:_RIVALS]
     if found.convincing:
-        rivals = [one for one in rivals if found.best.similarity - one.similarity < _NEARLY]
+        rivals = [one for one in rivals if found.best.score - one.score < _NEARLY]
         if len(rivals) == 1:
             return pool
     closer = []
@@ -216,20 +209,21 @@ def _seen_closer(pool: list[Candidate], span: SearchRange) -> Steps[list[Candida
         state = RegistrationState("search", 1.0, rivals[0].pose, rivals[0].similarity)
         end = yield from shown(descend_at(one.problem, one.pose, _CLOSER_PIXELS, _CLOSER_ITERATIONS), state)
         if span.holds(*one.problem.motion(end.pose)):
-            closer.append(Candidate(one.problem, end.pose, end.similarity, one.round))
+            closer.append(Candidate.of(one.problem, span, end.pose, end.similarity, one.round))
     if not found.convincing:
         return closer or rivals
-    best = max(closer, key=lambda one: one.similarity, default=found.best)
+    best = max(closer, key=lambda one: one.score, default=found.best)
     return [replace(best, similarity=found.best.similarity), *pool]
 
 
 def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candidate]:
-    """The CT turned by a quarter and a half about each of its axes: as alike where it looks the same when turned."""
+    """The CT turned by a quarter and a half about each of its axes: as alike where it looks the same when turned, which
+    the start cannot tell, and no farther from it."""
     problem = best.problem
     level = _ground_of(best, grounds).refining
     turns = [rotation_from_euler(np.radians(angle) * axis) for axis in np.eye(3) for angle in (90.0, 180.0)]
     poses = [best.pose @ Pose.about(problem.isocenter, turn, np.zeros(3)) for turn in turns]
-    return [Candidate(problem, pose, float(level.similarity([pose])[0]), best.round) for pose in poses]
+    return [replace(best, pose=pose, similarity=float(level.similarity([pose])[0])) for pose in poses]
 
 
 def _apart_mm(first: Candidate, second: Candidate) -> float:
@@ -240,39 +234,39 @@ def _apart_mm(first: Candidate, second: Candidate) -> float:
 
 
 def _round(
-    ground: _Ground, span: SearchRange, seed: int, number: int, pool: list[Candidate], state: RegistrationState
+    ground: _Ground, seed: int, number: int, pool: list[Candidate], state: RegistrationState
 ) -> Steps[list[Candidate]]:
     """The candidates of a round: in round 0 of the start, then of poses that match, many about the start and more about
     the best of those. Whatever matches better than all before is refined at once: where that is convincing beside the
     pool, the round is over."""
-    problem = ground.problem
+    problem, span = ground.problem, ground.span
     if number == 0:
-        return (yield from _refined(ground, span, [problem.start], number, state, _ALIKE))
+        return (yield from _refined(ground, [problem.start], number, state, _ALIKE))
     found: list[Candidate] = []
     best = -1.0
     for ranked in ground.matcher.matched(turned_poses(problem, span, seed, _POSES_A_ROUND, number - 1)):
         yield state
         if ranked[0].correlation > best:
             best = ranked[0].correlation
-            found += yield from _refined(ground, span, [ranked[0].pose], number, state, _PROMISING)
-            if found and _found(pool + found, span).convincing:
+            found += yield from _refined(ground, [ranked[0].pose], number, state, _PROMISING)
+            if found and _found(pool + found, ground.span).convincing:
                 return found
     poses = yield from evolved(
         problem,
         ground.matcher,
         ground.refining,
         ranked,
+        lambda pose: span.penalty(problem, pose),
         _REFINED_A_ROUND,
         _CLOSER * span.rotation_deg,
         (seed, number),
         state,
     )
-    return found + (yield from _refined(ground, span, poses, number, state))
+    return found + (yield from _refined(ground, poses, number, state))
 
 
 def _refined(
     ground: _Ground,
-    span: SearchRange,
     poses: list[Pose],
     number: int,
     state: RegistrationState,
@@ -286,10 +280,10 @@ def _refined(
         found = []
         for pose in poses:
             end = yield from shown(descend(level, pose, problem.center(pose), iterations, scale), state)
-            if span.holds(*problem.motion(end.pose)):
+            if ground.span.holds(*problem.motion(end.pose)):
                 found.append(end.pose)
-        candidates = [Candidate(problem, pose, float(level.similarity([pose])[0]), number) for pose in found]
-        candidates.sort(key=lambda one: -one.similarity)
+        candidates = [ground.candidate(pose, number) for pose in found]
+        candidates.sort(key=lambda one: -one.score)
         poses = [one.pose for one in candidates[:kept] if one.similarity >= least]
         if not poses:
             break

@@ -12,8 +12,8 @@ from ..geometry import Pose, rotation_from_euler
 from ..levels import Level, Problem
 from ..networks.interface import paired
 from ..networks.pose_coordinates import pose_moved_by
-from .global_search import SearchRange
 from .learned_scene import Look, Scene
+from .search_range import SearchRange
 
 DESCENDED = 16  # of the hypotheses that are drawn
 _DRAWN, _AT_ONCE = 192, 4

@@ -11,9 +11,10 @@ from ..networks.interface import SimilarityNetwork
 from ..networks.sopi import Sopi, guessed_pose
 from ..state import RegistrationState, Steps, shown
 from .feature_descent import feature_descent
-from .global_search import SearchRange, refining_level
+from .global_search import refining_level
 from .hypotheses import Hypothesis, drawn_steps, judged, likely
 from .learned_scene import Look
+from .search_range import SearchRange
 from .value_descent import value_descent
 
 _FEW, _MANY = 6, 12  # steps down from every hypothesis, and from the best of their ends

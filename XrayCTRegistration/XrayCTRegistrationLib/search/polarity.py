@@ -19,8 +19,9 @@ from ..levels import LevelSteps, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from ..xray import Polarity, Radiograph, XrayImage, xray_image_steps
-from .global_search import SearchRange, turned_poses
+from .global_search import turned_poses
 from .matching import matched_together, matcher_steps
+from .search_range import SearchRange
 
 _PIXELS = 32
 _POSES = 48

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ...geometry import Pose, XrayView, rotation_from_euler
 from ...metrics import PoseError, pose_error
-from ...search.global_search import SearchRange
+from ...search.search_range import SearchRange
 from ...volume import Volume
 from ...xray import Radiograph
 

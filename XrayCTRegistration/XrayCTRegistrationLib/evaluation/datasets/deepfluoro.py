@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...geometry import Pose, XrayView
-from ...search.global_search import SearchRange
+from ...search.search_range import SearchRange
 from ...volume import Volume, check_hounsfield
 from ...xray import Polarity, radiograph_of_pixels
 from ..protocol import ROTATION_DEG, TRANSLATION_MM

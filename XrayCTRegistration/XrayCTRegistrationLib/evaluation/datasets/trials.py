@@ -14,7 +14,7 @@ from ...io.autoscoper import Trial, TrialVolume, read_track, read_trial, read_tr
 from ...io.carm_files import read_view
 from ...io.radiographs import read_radiograph
 from ...metrics import bone_points
-from ...search.global_search import NEAR
+from ...search.search_range import NEAR
 from ...volume import Volume
 from ..runner import CaseResult
 from . import About, Criterion, DatasetCase, Measure, Skipped, draws, moved_start

@@ -18,7 +18,7 @@ import numpy as np
 from ...errors import InputError
 from ...geometry import Pose, XrayView, rotation_from_vector
 from ...io.described import RAW_ENTRIES, Described, read_described, read_raw
-from ...search.global_search import NEAR
+from ...search.search_range import NEAR
 from ...volume import Volume, check_hounsfield
 from ...xray import Polarity, Radiograph, radiograph_of_pixels
 from ..runner import CaseResult
