@@ -32,8 +32,9 @@ class Evidence:
 
     similarity: at the last resolution, see `similarity`. inlying: the share of the X-ray's structure that is not taken
     for something else. compared: the share of the CT's footprint that could be compared. runner_up_gap: by how much the
-    pose was more similar than the best clearly different one that the search met; NaN without a search. agreement: the
-    share of the image's patches of which the pose explains something. uncertainty_mm: standard deviation of points
+    pose was ahead of the best clearly different one that the search met, in similarity less what its distance from the
+    start costs a pose; NaN without a search. agreement: the share of the image's patches of which the pose explains
+    something. uncertainty_mm: standard deviation of points
     50 mm from the isocentre, by the covariance of the pose. strain: the logarithm of 1 and of how many standard
     deviations the soft tissue would move from the bones if it could: how little the body is as in the CT; NaN where
     that was not asked.

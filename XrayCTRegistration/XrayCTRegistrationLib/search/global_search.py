@@ -38,7 +38,7 @@ _OTHER_POSE_MM = 40.0
 _SLIDES_MM = (-50.0, -37.5, -25.0, -12.5, 12.5, 25.0, 37.5, 50.0)  # vertebrae follow one another by 15 to 40 mm
 _MOST_SLIDES = 3
 # Poses that are looked at closer, how far apart at least, and how nearly as alike as a convincing one.
-_RIVALS, _RIVAL_MM, _NEARLY = 6, 10.0, 0.05
+_RIVALS, _RIVAL_MM, _NEARLY = 6, 4.0, 0.05
 _CLOSER_PIXELS, _CLOSER_ITERATIONS = 96, 25
 
 
