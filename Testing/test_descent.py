@@ -12,7 +12,7 @@ from XrayCTRegistrationLib.registration import Settings, centered, problem_of
 from XrayCTRegistrationLib.search import global_search as searching
 from XrayCTRegistrationLib.search.descent import best_of_parabola, best_of_paraboloid, descend, descend_in_depth, valley
 from XrayCTRegistrationLib.search.global_search import global_search
-from XrayCTRegistrationLib.search.search_range import SearchRange
+from XrayCTRegistrationLib.search.search_range import SearchRange, penalty
 from XrayCTRegistrationLib.simulation import detector_counts, line_integrals
 from XrayCTRegistrationLib.state import finished
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
@@ -174,7 +174,7 @@ def test_of_two_poses_that_are_nearly_as_alike_the_one_nearer_to_the_start_is_fo
     span = SearchRange()
     found = finished(global_search(problem, span, 0))
     assert found.best.pose is true
-    assert found.lead == pytest.approx(0.4 - 0.42 + span.penalty(problem, far))
+    assert found.lead == pytest.approx(0.4 - 0.42 + penalty(span, problem, far))
 
 
 def test_what_a_pose_loses_is_its_squared_standard_deviations_beyond_the_six_that_are_to_be_expected(case):
@@ -183,7 +183,7 @@ def test_what_a_pose_loses_is_its_squared_standard_deviations_beyond_the_six_tha
 
     def loses(turn_deg: float, across_mm: float, depth_mm: float) -> float:
         turn = axes @ rotation_from_euler(np.radians((turn_deg, 0.0, 0.0))) @ axes.T
-        return span.penalty(problem, Pose.about(center, turn, axes @ (0.0, across_mm, depth_mm)) @ problem.start)
+        return penalty(span, problem, Pose.about(center, turn, axes @ (0.0, across_mm, depth_mm)) @ problem.start)
 
     three = loses(60.0, 0.0, 0.0)  # deviations
     assert three > 0

@@ -265,7 +265,7 @@ def test_a_real_wrist_read_by_slicers_own_readers_stays_at_its_reference(scene, 
         scene, "vtkMRMLLinearTransformNode", "vtkMRMLTransformStorageNode", folder / "rad_reference_pose.tfm"
     )
     reference = pose_of(pose_node)
-    result = register_nodes(ct, xrays, pose_node, Settings(method="gradient"))
+    result = register_nodes(ct, xrays, pose_node, Settings())
     assert ct.GetTransformNodeID() == pose_node.GetID()
     assert result.moved_deg < 2.5  # how far the reference itself is known, see the data's README
     assert result.moved_mm < 1.5

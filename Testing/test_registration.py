@@ -26,7 +26,7 @@ from XrayCTRegistrationLib.errors import InputError
 from XrayCTRegistrationLib.geometry import Pose, XrayView, rotation_from_euler
 from XrayCTRegistrationLib.metrics import bone_points, mtre_mm
 from XrayCTRegistrationLib.registration import Settings, centered, problem_of, register, registration_steps
-from XrayCTRegistrationLib.search.search_range import NEAR, SearchRange
+from XrayCTRegistrationLib.search.search_range import NEAR, SearchRange, penalty
 from XrayCTRegistrationLib.state import RegistrationState
 from XrayCTRegistrationLib.volume import Volume
 from XrayCTRegistrationLib.xray import Polarity, Radiograph
@@ -255,7 +255,7 @@ def test_states_tell_stage_and_progress_and_never_show_a_worse_pose(ct, view, tr
     problem = problem_of(ct, [radiograph], [view], start, Settings())
 
     def score(state: RegistrationState) -> float:
-        return state.similarity - (NEAR.penalty(problem, state.pose) if state.stage == "search" else 0.0)
+        return state.similarity - (penalty(NEAR, problem, state.pose) if state.stage == "search" else 0.0)
 
     assert list(dict.fromkeys(state.stage for state in states)) == stages
     assert all(0 <= state.progress <= 1 for state in states)

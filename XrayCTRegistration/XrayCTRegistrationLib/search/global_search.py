@@ -17,7 +17,7 @@ from .descent import descend, descend_at
 from .generations import SAME_POSE_MM, distinct, evolved
 from .matching import Matcher, matcher_steps
 from .scatter import without_scatter
-from .search_range import SearchRange
+from .search_range import SearchRange, penalty
 from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
@@ -56,7 +56,7 @@ class Candidate:
     @classmethod
     def of(cls, problem: Problem, span: SearchRange, pose: Pose, similarity: float, number: int) -> Candidate:
         """With the penalty of a range."""
-        return cls(problem, pose, similarity, number, span.penalty(problem, pose))
+        return cls(problem, pose, similarity, number, penalty(span, problem, pose))
 
     @property
     def score(self) -> float:
@@ -256,7 +256,7 @@ def _round(
         ground.matcher,
         ground.refining,
         ranked,
-        lambda pose: span.penalty(problem, pose),
+        lambda pose: penalty(span, problem, pose),
         _REFINED_A_ROUND,
         _CLOSER * span.rotation_deg,
         (seed, number),

@@ -40,14 +40,15 @@ class SearchRange:
         and the largest shift across the ray always are."""
         return motion_deg <= max(4 * self.rotation_deg, 10) and motion_mm <= max(4 * self.depth_mm, self.in_plane_mm)
 
-    def penalty(self, problem: Problem, pose: Pose) -> float:
-        """What its distance from the start takes off a pose's similarity where poses are told apart: of two that are
-        as alike, the nearer one is the likelier, unless both are as near as the truth is to be expected."""
-        turn_deg = np.degrees(vector_from_rotation((pose @ problem.start.inverse()).rotation))
-        shift_mm = problem.views[0].axes.T @ (problem.center(pose) - problem.center(problem.start))
-        across_mm = self.in_plane_mm / 2
-        deviations = [*(turn_deg / self.rotation_deg), *(shift_mm / (across_mm, across_mm, self.depth_mm))]
-        return _A_DEVIATION_COSTS * max(float(np.square(deviations).sum()) - _EXPECTED, 0.0)
-
 
 NEAR = SearchRange(rotation_deg=8.0, depth_mm=15.0, in_plane_mm=20.0)  # about a start that somebody gave
+
+
+def penalty(span: SearchRange, problem: Problem, pose: Pose) -> float:
+    """What its distance from the start takes off a pose's similarity where poses are told apart: of two that are as
+    alike, the nearer one is the likelier, unless both are as near as the truth is to be expected."""
+    turn_deg = np.degrees(vector_from_rotation((pose @ problem.start.inverse()).rotation))
+    shift_mm = problem.views[0].axes.T @ (problem.center(pose) - problem.center(problem.start))
+    across_mm = span.in_plane_mm / 2
+    deviations = [*(turn_deg / span.rotation_deg), *(shift_mm / (across_mm, across_mm, span.depth_mm))]
+    return _A_DEVIATION_COSTS * max(float(np.square(deviations).sum()) - _EXPECTED, 0.0)
