@@ -26,8 +26,8 @@ from .descent import (
 
 _ITERATIONS, _BETWEEN_DEPTHS, _DAMPING = 8, 3, 1e-9
 # The soft tissue has parted where its motion is so many standard deviations, in all six degrees; asked after so many
-# steps. Over 20 X-rays each of five CTs (seeds 44 to 47): at most 1.6 where nothing moved, 5.7 where the CT was cut, 15
-# in bent bodies, whose bones' own pose is the worse one; above 18 in 14 of 16 trunks whose soft tissue moved by 3 to
+# steps. Of five CTs (seeds 44 to 47): at most 1.6 in 10 X-rays where nothing moved, 5.7 in 10 of cut CTs, 15 in 20 of
+# bent bodies, whose bones' own pose is the worse one; above 18 in 15 of 16 of trunks whose soft tissue moved by 3 to
 # 5 mm.
 _PARTED, _ASKED_AFTER = 14.0, 2
 _STILL = 0.7  # standard deviations of the bones' pose: it is known no better than a shorter step would tell
