@@ -16,8 +16,8 @@ from XrayCTRegistrationLib.weights import Extent
 
 SURE = Evidence(similarity=0.9, inlying=0.95, compared=1.0, runner_up_gap=0.7, agreement=1.0, uncertainty_mm=0.2)
 NOTHING = Evidence(similarity=0.02, inlying=0.05, compared=1.0, runner_up_gap=0.0, agreement=0.3, uncertainty_mm=5.0)
-WHOLE = Extent((64, 64, 64), np.eye(4), np.zeros((3, 2), bool), False)
-TIGHT = Extent((64, 64, 64), np.eye(4), np.ones((3, 2), bool), False)
+WHOLE = Extent((64, 64, 64), np.eye(4), np.zeros((3, 2), bool), np.zeros((3, 2), bool), False)
+TIGHT = Extent((64, 64, 64), np.eye(4), np.ones((3, 2), bool), np.ones((3, 2), bool), False)
 BONE = replace(WHOLE, bone_alone=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .beyond import continued
 from .fixed_images import fixed_image_steps, footprint
 from .geometry import Pose, XrayView
 from .projector import Projector, projector_steps
@@ -167,10 +168,11 @@ class Problem:
     """What is to be registered.
 
     attenuation: the CT per mm. images, views: one each per X-ray. start: the pose to begin from.
-    isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. device: see
-    `projector.device_for`. polarities: that the images were read in. otherwise: the same with images read in
-    other polarities, where nobody told them. projectors: of the CT, coarsened, that were made already; problems that
-    are made from one another share them.
+    isocenter: (3,) the CT's isocentre in its own world, mm. extent: what the CT holds of the body. continuing: (3, 2)
+    bool, the faces beyond which the body is taken to go on, see `beyond`. device: see `projector.device_for`.
+    polarities: that the images were read in. otherwise: the same with images read in other polarities, where nobody
+    told them. projectors: of the CT, coarsened, that were made already; problems that are made from one another share
+    them.
     """
 
     attenuation: Volume
@@ -179,6 +181,7 @@ class Problem:
     start: Pose
     isocenter: np.ndarray
     extent: Extent
+    continuing: np.ndarray
     device: str = "cpu"
     polarities: tuple[Polarity, ...] = ()
     otherwise: tuple[Problem, ...] = ()
@@ -236,5 +239,8 @@ class Problem:
         key = (self.attenuation, self.device, part, factors)
         if key not in self.projectors:
             volume = yield from self.attenuation.downsampled_steps(factors, part)
+            if part is not bones_of:
+                volume = continued(volume, self.continuing)
+                yield
             self.projectors[key] = yield from projector_steps(volume, self.device)
         return self.projectors[key]

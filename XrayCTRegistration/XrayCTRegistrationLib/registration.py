@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .beyond import continuing_faces
 from .confidence import Confidence, Evidence, confidence, evidence_of
 from .errors import InputError
 from .fixed_images import footprint
@@ -288,7 +289,9 @@ def problem_steps(
             )
     state = RegistrationState("prepare", 0.0, start, float("nan"))
     body = yield from shown(prepared_attenuation(ct), state)
-    problem = Problem(body, (), tuple(views), start, ct.center, Extent.of(body), settings.device)
+    extent = Extent.of(body)
+    continuing = continuing_faces(extent, views, start)
+    problem = Problem(body, (), tuple(views), start, ct.center, extent, continuing, settings.device)
     yield state
     for radiograph, view in zip(radiographs, views):
         try:

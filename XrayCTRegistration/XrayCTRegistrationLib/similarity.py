@@ -29,7 +29,7 @@ SCALES = (1.0, 0.5, 0.3)  # of rho, in deviations of a window's structure: sees 
 _FLOOR = 0.25  # of an image's typical local deviation, below which a window counts as flat
 _NORMALISATIONS, _CONTRAST_STEPS = 2, 3
 _CONTRASTS = (0.3, 1.3)  # of the DRR's normalised image in the X-ray's: noise lowers it
-_HELD = 1.0  # how much a window's contrast is drawn to the whole image's: as by so much of the mean structure
+_HELD = 2.0  # how much a window's contrast is drawn to the whole image's: as by so much of the mean structure
 _LEAST_COMPARED = 0.25  # of the CT's footprint; below, the similarity falls, or next to nothing would fit best
 
 

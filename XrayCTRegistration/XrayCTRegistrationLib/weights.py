@@ -20,6 +20,7 @@ from .windows import window_mean
 
 _BODY_HU = -300.0  # denser voxels at the CT's border show that the body goes on there
 _CUT_SHARE = 0.03  # of a face's voxels that are body, from which the face counts as cut
+_THROUGH_SHARE = 0.33  # from which it goes right through the body: ends of trunks have 0.36 to 0.75, backs up to 0.29
 _BONE_ALONE = 0.5  # a CT of which more than half of all that is not air is bone holds bones alone
 _COMPLETE, _USELESS = 1.0, 0.5  # shares of a ray's way through the body that are in the CT, weighed 1 and 0
 _FAR = 1e9
@@ -30,12 +31,14 @@ class Extent:
     """How much of the body a CT holds.
 
     size: (columns, rows, slices). ijk_to_world: 4x4 of these voxels. cut: (3, 2) bool, whether the body goes on beyond
-    the first and the last voxel along i, j, k. bone_alone: whether the CT holds bones with nothing around them.
+    the first and the last voxel along i, j, k. through: (3, 2) bool, whether that face goes right through the body.
+    bone_alone: whether the CT holds bones with nothing around them, which nothing cuts.
     """
 
     size: tuple[int, int, int]
     ijk_to_world: np.ndarray
     cut: np.ndarray
+    through: np.ndarray
     bone_alone: bool
 
     @classmethod
@@ -43,12 +46,17 @@ class Extent:
         """Of a CT's attenuation per mm, cropped to the body or not."""
         array = attenuation.array
         faces = [[array.take(end, axis) for end in (0, -1)] for axis in (2, 1, 0)]
-        cut = np.array([[float((face > per_mm(_BODY_HU)).mean()) > _CUT_SHARE for face in pair] for pair in faces])
+        body = np.array([[float((face > per_mm(_BODY_HU)).mean()) for face in pair] for pair in faces])
         step = max(1, round((array.size / 1e6) ** (1 / 3)))
         sample = array[::step, ::step, ::step]
         matter = int((sample > per_mm((AIR_HU + _BODY_HU) / 2)).sum())
         bone_alone = int((sample > per_mm(BONE_HU)).sum()) > _BONE_ALONE * max(matter, 1)
-        return cls(attenuation.size, attenuation.ijk_to_world, cut & (not bone_alone), bone_alone)
+        cut, through = ((body > share) & (not bone_alone) for share in (_CUT_SHARE, _THROUGH_SHARE))
+        return cls(attenuation.size, attenuation.ijk_to_world, cut, through, bone_alone)
+
+    def nearest_axis(self, ways: np.ndarray) -> np.ndarray:
+        """Which of the voxel axes ways (..., 3), in voxels, run along most of all (...)."""
+        return np.abs(ways * np.linalg.norm(self.ijk_to_world[:3, :3], axis=0)).argmax(axis=-1)
 
     @property
     def cut_everywhere(self) -> bool:
@@ -68,7 +76,7 @@ def ray_weights(extent: Extent, poses: torch.Tensor, view: XrayView) -> torch.Te
     rays = to_voxel[:, :3, :3] @ rays  # (B, 3, 3): voxels per column, per row, and at pixel (0, 0)
     source = to_voxel[:, :3, :3] @ view.source + to_voxel[:, :3, 3]
     middle = rays @ [(view.size_px[0] - 1) / 2, (view.size_px[1] - 1) / 2, 1.0]
-    along = np.abs(middle * np.linalg.norm(extent.ijk_to_world[:3, :3], axis=0)).argmax(axis=1)
+    along = extent.nearest_axis(middle)
     # From here on (B, 3, rows, columns), or that with ones.
     rays, source = rays.astype(np.float32)[..., None, None], source.astype(np.float32)[..., None, None]
     columns, rows = (np.arange(size, dtype=np.float32) for size in view.size_px)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ..beyond import continued
 from ..fixed_images import fixed_image_steps
 from ..geometry import Pose, XrayView
 from ..levels import RIM_MM, Level, LevelSteps, Problem
@@ -37,8 +38,10 @@ class Resolution:
         """The resolution with pixels, and voxels, of about pixel_mm at the isocentre; with pauses."""
         factors, volumes, projectors = problem.attenuation.factors_to(pixel_mm), [], []
         for whole in (anatomy.rest, *(bone.excess for bone in anatomy.bones)):
-            volumes.append((yield from whole.downsampled_steps(factors, None)))
-            projectors.append(projector_for(volumes[-1], problem.device))
+            volume = yield from whole.downsampled_steps(factors, None)
+            drawn = continued(volume, problem.continuing) if whole is anatomy.rest else volume
+            volumes.append(volume)
+            projectors.append(projector_for(drawn, problem.device))
             yield
         return cls(problem, pixel_mm, tuple(volumes), tuple(projectors))
 
