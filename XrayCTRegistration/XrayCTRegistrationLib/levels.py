@@ -236,7 +236,7 @@ class Problem:
         return Level(tuple(bodies), tuple(fixed), self.extent, pixel_mm)
 
     def _projector_steps(self, part: _Part | None, factors: tuple[int, int, int]) -> Generator[None, None, Projector]:
-        key = (self.attenuation, self.device, part, factors)
+        key = (self.attenuation, self.continuing.tobytes(), self.device, part, factors)
         if key not in self.projectors:
             volume = yield from self.attenuation.downsampled_steps(factors, part)
             if part is not bones_of:

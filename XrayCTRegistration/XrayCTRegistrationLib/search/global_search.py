@@ -14,6 +14,7 @@ from ..levels import Level, LevelSteps, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from .descent import descend, descend_at
+from .ends import as_it_ends
 from .generations import SAME_POSE_MM, distinct, evolved
 from .matching import Matcher, matcher_steps
 from .scatter import without_scatter
@@ -141,13 +142,15 @@ def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, 
 
 
 def _cleared(ground: _Ground, pool: list[Candidate]) -> Generator[None, None, tuple[_Ground, list[Candidate]]]:
-    """The ground with scatter taken off its X-rays, as far as that makes its best candidate more alike, and the pool
-    with its candidates judged there; both as they were where the best is alike beyond doubt already, or hardly."""
+    """The ground with scatter taken off its X-rays, and the body ended with its CT, as far as that makes its best
+    candidate more alike, and the pool with its candidates judged there; both as they were where the best is alike
+    beyond doubt already, or hardly."""
     of_ground = [one for one in pool if one.problem is ground.problem]
     best = max(of_ground, key=lambda one: one.score, default=None)
     if best is None or not _CLEARED_FROM < best.similarity < _CONVINCING or ground.cleared_at is best.pose:
         return ground, pool
-    problem = yield from without_scatter(best.problem, best.pose, ground.refining.pixel_mm)
+    problem = yield from as_it_ends(best.problem, best.pose, ground.refining.pixel_mm)
+    problem = yield from without_scatter(problem, best.pose, ground.refining.pixel_mm)
     if problem is ground.problem:
         return replace(ground, cleared_at=best.pose), pool
     cleared = replace((yield from _ground_steps(problem, ground.span)), cleared_at=best.pose)
