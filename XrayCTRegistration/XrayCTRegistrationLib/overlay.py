@@ -117,16 +117,17 @@ def overlay_figure(
     start: Pose,
     result: Pose,
     drrs: Sequence[np.ndarray | None] | None = None,
+    titles: Sequence[str] = _TITLES,
 ) -> np.ndarray:
     """Every X-ray, with the edges at the start and at the result, and the DRR there, side by side; a row per X-ray.
 
     projector: of `overlay_projector`. drrs: of `overlay_drr` at the result, one per X-ray, where they were drawn
-    already. A CT of a small part of the X-ray is shown enlarged, with its surroundings. Returns uint8 (rows, columns,
-    3).
+    already. titles: of the four pictures. A CT of a small part of the X-ray is shown enlarged, with its surroundings.
+    Returns uint8 (rows, columns, 3).
     """
     there = drrs if drrs is not None else [None] * len(views)
     rows = [_panels(projector, item, start, result, drr) for item, drr in zip(views, there)]
-    return laid_out(rows, [item.name for item in views], _TITLES)
+    return laid_out(rows, [item.name for item in views], titles)
 
 
 def _panels(
