@@ -2,7 +2,7 @@
 
     .venv/bin/python Testing/benchmarks/failing.py lidc_0350.nii.gz:hard:66:0 ... -o failing.png
 
-Each argument is a CT's file, an effect, a seed and the number of a case. The CTs of the published picture, `failing.png`
+Each argument is a CT's file, an effect, a seed and the number of a case. The CTs of the published picture, which stands
 beside this file, are of LIDC-IDRI (CC BY 3.0).
 """
 

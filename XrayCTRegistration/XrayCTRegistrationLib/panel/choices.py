@@ -63,7 +63,7 @@ class BonePolarity(Enum):
         }[self]
 
 
-NEAR, WIDE = (8.0, 15.0, 20.0), (25.0, 70.0, 70.0)  # rotation_deg, depth_mm, in_plane_mm, as the library's ranges
+NEAR, WIDE = (8.0, 15.0, 25.0), (25.0, 70.0, 90.0)  # rotation_deg, depth_mm, in_plane_mm, as the library's ranges
 _CMAES_MM, _ROUGHLY_MM = 20.0, 1.0
 
 

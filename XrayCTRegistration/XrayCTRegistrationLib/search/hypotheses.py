@@ -65,7 +65,7 @@ def _drawn(problem: Problem, span: SearchRange, rng: np.random.Generator) -> Pos
     axes = problem.views[0].axes
     turn, shift = np.split(rng.standard_normal(6), 2)
     turn = axes @ rotation_from_euler(np.radians(span.rotation_deg) * turn) @ axes.T
-    shift = axes @ (shift * (span.in_plane_mm / 2, span.in_plane_mm / 2, span.depth_mm))
+    shift = axes @ (shift * span.deviations_mm)
     return Pose.about(problem.center(problem.start), turn, shift) @ problem.start
 
 
