@@ -10,8 +10,8 @@ from ..geometry import Pose, vector_from_rotation
 from ..levels import Problem
 
 _DEPTH_STEP_MM = 45.0
-# In the largest shift across the rays. With two of 35 mm, four of a hundred poses of the evaluation's protocol were out of
-# its reach: of one, 106 mm off (seed 15), half of the X-rays were lost, clear ones, too.
+# In the largest shift across the rays. With two of 35 mm, four of a hundred poses of the evaluation's protocol were out
+# of its reach: of one, 106 mm off (seed 15), half of the X-rays were lost, clear ones, too.
 _ACROSS_DEVIATIONS = 2.5
 # How many squared standard deviations the truth is to be expected from the start, one for each degree of freedom, and
 # what a pose loses, in similarity, for each beyond. Of 37 hard X-rays of five CTs (seeds 40, 41 and 45 to 51) a wrong
