@@ -26,7 +26,7 @@ from .levels import Level, LevelSteps, Problem
 from .projector import device_for
 from .search.cmaes import cmaes
 from .search.descent import Descended, descend, descend_at, descend_in_depth
-from .search.ends import as_it_ends
+from .search.ends import ending_as_seen
 from .search.global_search import global_search
 from .search.polarity import Reading, read_at, readings, together
 from .search.scatter import without_scatter
@@ -220,7 +220,7 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
         pose = (yield from reported(steps, "gradient", 0.0, pose)).pose
     pixel_mm = problem.extent_mm(pose) / pixels
     read = yield from shown(read_at(problem, pose, pixel_mm), _refining(0.3, pose))
-    read = yield from shown(as_it_ends(read, pose, pixel_mm), _refining(0.3, pose))
+    read = yield from shown(ending_as_seen(read, pose, pixel_mm), _refining(0.3, pose))
     if read is not problem:
         problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.3, pose)).pose

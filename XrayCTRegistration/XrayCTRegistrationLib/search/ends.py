@@ -1,4 +1,4 @@
-"""Whether the body goes on beyond the ends of its CT, asked of the X-rays at a pose."""
+"""Whether a body ends with its CT, as a phantom may, or goes on beyond it; asked of the X-rays."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..beyond import continuing_faces
 from ..geometry import Pose
 from ..levels import Problem
 
-_PLAINLY = 0.01  # in similarity; a body goes on unless there is something to say that it does not
+_PLAINLY = 0.01  # in similarity, from which on the one is changed for the other
 
 
-def as_it_ends(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
-    """The problem with nothing beyond the CT, where X-rays are more like that at a pose, as those of a phantom are; the
-    same object where the body goes on. pixel_mm: of the resolution at which they are compared. With pauses."""
-    if not problem.continuing.any():
+def otherwise_ending(problem: Problem) -> Problem | None:
+    """The problem with nothing beyond the CT where the body went on, and the other way about; None where there is no
+    face through which it could."""
+    faces = continuing_faces(problem.extent, problem.views, problem.start)
+    if not faces.any():
+        return None
+    return replace(problem, continuing=np.zeros_like(faces) if problem.continuing.any() else faces)
+
+
+def ending_as_seen(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
+    """The problem with the body ending as the X-rays are more alike at a pose; the same object where that changes
+    nothing. pixel_mm: of the resolution at which they are compared. With pauses."""
+    other = otherwise_ending(problem)
+    if other is None:
         return problem
-    ending = replace(problem, continuing=np.zeros_like(problem.continuing))
     alike = []
-    for one in (problem, ending):
+    for one in (problem, other):
         level = yield from one.level(pose, pixel_mm, 1.5 * pixel_mm)
         alike.append(float((yield from level.similarity_steps([pose]))[0]))
-    goes_on, ends = alike
-    return ending if ends - goes_on > _PLAINLY else problem
+    return other if alike[1] - alike[0] > _PLAINLY else problem

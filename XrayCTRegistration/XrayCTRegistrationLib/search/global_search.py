@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..levels import Level, LevelSteps, Problem
 from ..similarity import SCALES
 from ..state import RegistrationState, Steps, shown
 from .descent import descend, descend_at
-from .ends import as_it_ends
+from .ends import otherwise_ending
 from .generations import SAME_POSE_MM, distinct, evolved
 from .matching import Matcher, matcher_steps
 from .scatter import without_scatter
@@ -23,6 +23,7 @@ from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 4, 6
+_ENDING_ROUNDS = (2, 4)  # in which a body ends with its CT that goes on beyond it in all others
 _CLOSER = 0.25  # of the range, by which poses about the best ones are turned
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
 _ITERATIONS, _START_ITERATIONS = 6, 20  # of a descent at a scale, from a candidate and from the start
@@ -83,17 +84,22 @@ class Found:
 def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found]:
     """The start refined, then rounds of many poses matched and the best of them refined, until one is convincing by
     itself, or found again, the more often the less alike it is, and ahead of all others. The readings of the X-rays'
-    polarity take turns, while they keep up."""
+    polarity take turns, while they keep up; and where the body may end with its CT or go on beyond it, it ends there in
+    every second round."""
     state = RegistrationState("search", 0.0, problem.start, -1.0)
     grounds = []
     for one in (problem, *problem.otherwise):
         grounds.append((yield from shown(_ground_steps(one, span), state)))
     pool = [grounds[0].candidate(problem.start, 0)]
     for number in range(_MOST_ROUNDS + 1):
+        if number == min(_ENDING_ROUNDS):
+            grounds += yield from shown(_ending(grounds), state)
         for index, ground in enumerate(grounds):
             found = _found(pool, span)
             if found.convincing:
                 return (yield from _ended(pool, grounds, span))
+            if not ground.takes_part(number):
+                continue
             if number > 1 and found.best.score - _best_of(ground, pool) > _BEHIND:
                 continue
             state = RegistrationState("search", number / (_MOST_ROUNDS + 1), found.best.pose, found.best.similarity)
@@ -127,6 +133,11 @@ class _Ground:
     refining: Level
     cleared_at: Pose | None = None
 
+    def takes_part(self, number: int) -> bool:
+        """Whether a round is its turn: where the body may end or go on, the rounds are shared."""
+        may_do_either = otherwise_ending(self.problem) is not None
+        return not may_do_either or self.problem.continuing.any() == (number not in _ENDING_ROUNDS)
+
     def candidate(self, pose: Pose, number: int) -> Candidate:
         """A pose that round `number` came to."""
         similarity = float(self.refining.similarity([pose])[0])
@@ -141,16 +152,24 @@ def _ground_steps(problem: Problem, span: SearchRange) -> Generator[None, None, 
     return _Ground(problem, span, matcher, (yield from refining_level(problem, span)))
 
 
+def _ending(grounds: Sequence[_Ground]) -> Generator[None, None, list[_Ground]]:
+    """The same grounds with the body ending with its CT, of those where it goes on beyond."""
+    ending = []
+    for ground in grounds:
+        problem = otherwise_ending(ground.problem)
+        if problem is not None:
+            ending.append((yield from _ground_steps(problem, ground.span)))
+    return ending
+
+
 def _cleared(ground: _Ground, pool: list[Candidate]) -> Generator[None, None, tuple[_Ground, list[Candidate]]]:
-    """The ground with scatter taken off its X-rays, and the body ended with its CT, as far as that makes its best
-    candidate more alike, and the pool with its candidates judged there; both as they were where the best is alike
-    beyond doubt already, or hardly."""
+    """The ground with scatter taken off its X-rays, as far as that makes its best candidate more alike, and the pool
+    with its candidates judged there; both as they were where the best is alike beyond doubt already, or hardly."""
     of_ground = [one for one in pool if one.problem is ground.problem]
     best = max(of_ground, key=lambda one: one.score, default=None)
     if best is None or not _CLEARED_FROM < best.similarity < _CONVINCING or ground.cleared_at is best.pose:
         return ground, pool
-    problem = yield from as_it_ends(best.problem, best.pose, ground.refining.pixel_mm)
-    problem = yield from without_scatter(problem, best.pose, ground.refining.pixel_mm)
+    problem = yield from without_scatter(best.problem, best.pose, ground.refining.pixel_mm)
     if problem is ground.problem:
         return replace(ground, cleared_at=best.pose), pool
     cleared = replace((yield from _ground_steps(problem, ground.span)), cleared_at=best.pose)
@@ -178,8 +197,8 @@ def _found(pool: list[Candidate], span: SearchRange) -> Found:
 
 
 def _best_of(ground: _Ground, pool: list[Candidate]) -> float:
-    """The score of the best of a ground."""
-    return max((one.score for one in pool if one.problem is ground.problem), default=-1.0)
+    """The score of the best whose X-rays are read as on a ground."""
+    return max((one.score for one in pool if one.problem.polarities == ground.problem.polarities), default=-1.0)
 
 
 def _ground_of(candidate: Candidate, grounds: list[_Ground]) -> _Ground:
@@ -231,7 +250,7 @@ def _turned_about_itself(best: Candidate, grounds: list[_Ground]) -> list[Candid
 
 def _apart_mm(first: Candidate, second: Candidate) -> float:
     """How far two candidates are apart; those of X-rays read otherwise are never the same."""
-    if first.problem is not second.problem:
+    if first.problem.polarities != second.problem.polarities:
         return math.inf
     return first.problem.distance_mm(first.pose, second.pose)
 
