@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from XrayCTRegistrationLib.evaluation.protocol import disagreeing_case
 from XrayCTRegistrationLib.evaluation.subject import Subject
 from XrayCTRegistrationLib.io.volumes import read_ct
@@ -21,7 +21,8 @@ from XrayCTRegistrationLib.registration import Settings, problem_of, register
 from XrayCTRegistrationLib.search.search_range import SearchRange
 
 _TITLES = ("X-ray", "True pose", "Found", "DRR where it was found")
-_COLORS = 96  # of the file
+_SMALLER = 0.7  # the file's picture
+_GREY, _GREEN = np.linspace(0, 255, 56), np.array([40, 235, 80])  # its colours, with blends of the green with black
 
 
 def main() -> None:
@@ -36,15 +37,17 @@ def main() -> None:
         rows.append(pictured(Path(path), effect, int(seed), int(number)))
     widest = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), mode="edge") for row in rows]
-    picture = Image.fromarray(np.concatenate(rows)).quantize(_COLORS, dither=Image.Dither.NONE)
-    picture.save(options.output, optimize=True)
+    picture = ImageOps.scale(Image.fromarray(np.concatenate(rows)), _SMALLER)
+    colors = Image.new("P", (1, 1))
+    colors.putpalette([*np.repeat(_GREY, 3).astype(int), *np.outer(np.arange(1, 9) / 8, _GREEN).astype(int).ravel()])
+    picture.quantize(palette=colors, dither=Image.Dither.NONE).save(options.output, optimize=True)
 
 
 def pictured(path: Path, effect: str, seed: int, number: int) -> np.ndarray:
     """One case in a row, uint8 (rows, columns, 3); prints what came out."""
     subject = Subject(path.name, read_ct(path))
     case = disagreeing_case(subject, number, seed, effect)
-    settings = Settings(search=SearchRange())
+    settings = Settings(search=SearchRange(), seed=seed)
     result = register(case.given, case.radiographs, case.views, case.start, settings)
     error_mm, level = case.error_of(result.pose).mtre_mm, result.confidence.level
     print(f"{path.name} {effect} {seed} {number}: {error_mm:.1f} mm, {level}: {result.confidence.reason}")
