@@ -23,7 +23,7 @@ from .global_search import turned_poses
 from .matching import matched_together, matcher_steps
 from .search_range import SearchRange
 
-_PIXELS = 32
+_PIXELS, _REACH_MM = 32, 70.0  # of the matches, and how far across the rays
 _POSES = 48
 _BEST = 12  # of the matches, whose mean similarity speaks for a polarity
 _PLAINLY = 0.02  # in similarity, by which the logarithm's other reading must be ahead
@@ -55,7 +55,7 @@ def readings(
     for polarity in Polarity:
         images.append((yield from shown(xray_image_steps(radiograph, polarity, mask), state)))
         levels.append((yield from shown(_level(problem, view, images[-1]), state)))
-        steps = matcher_steps(levels[-1], center, span.in_plane_mm, depths_mm)
+        steps = matcher_steps(levels[-1], center, _REACH_MM, depths_mm)
         matchers.append((yield from shown(steps, state)))
     poses = [problem.start, *turned_poses(replace(problem, views=(view,)), span, 0, _POSES)]
     for matched in matched_together(matchers, poses):  # noqa: B007
