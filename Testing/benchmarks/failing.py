@@ -21,8 +21,8 @@ from XrayCTRegistrationLib.registration import Settings, problem_of, register
 from XrayCTRegistrationLib.search.search_range import SearchRange
 
 _TITLES = ("X-ray", "True pose", "Found", "DRR where it was found")
-_SMALLER = 0.7  # the file's picture
-_GREY, _GREEN = np.linspace(0, 255, 56), np.array([40, 235, 80])  # its colours, with blends of the green with black
+_SMALLER = 0.5  # the file's picture
+_GREY, _GREEN = np.linspace(0, 255, 24), np.array([40, 235, 80])  # its colours, with blends of the green with black
 
 
 def main() -> None:
