@@ -92,7 +92,7 @@ def global_search(problem: Problem, span: SearchRange, seed: int) -> Steps[Found
         grounds.append((yield from shown(_ground_steps(one, span), state)))
     pool = [grounds[0].candidate(problem.start, 0)]
     for number in range(_MOST_ROUNDS + 1):
-        if number == min(_ENDING_ROUNDS):
+        if number == min(_ENDING_ROUNDS) and not _found(pool, span).convincing:
             grounds += yield from shown(_ending(grounds), state)
         for index, ground in enumerate(grounds):
             found = _found(pool, span)
