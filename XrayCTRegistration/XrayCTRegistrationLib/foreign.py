@@ -1,13 +1,17 @@
-"""What an X-ray alone shows not to be anatomy: metal, letters and lead markers, rows that the system wrote.
+"""What an X-ray alone shows not to be anatomy: metal, letters and lead markers, rows that the system wrote, and whatever
+shows nothing but one value and grain.
 
 Only what is plain is named, since registration gives outliers little weight anyhow: narrow things, far higher than the
-anatomy's own narrow things (ribs seen along the chest wall, vertebral edges), with flat tops and steep sides.
+anatomy's own narrow things (ribs seen along the chest wall, vertebral edges), with flat tops and steep sides, and what
+is told in `featureless`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+
+from .featureless import featureless
 
 _WORKING_PX = 256  # the longer side in which metal is looked for
 _WIDTH_SHARE = 0.06  # of the longer side: what is narrower is compared with what it stands on
@@ -19,6 +23,7 @@ _FEWEST_PX = 6
 _FALL = 0.8  # from one height that is tried to the next
 _RIM_SHARE = 0.008  # of the longer side, masked around what is found
 _MOST_SHARE = 0.2  # of the image: more is not an object in the way
+_MOST_FEATURELESS = 0.6  # the same, of things that show nothing at all
 _MARKER_SHARE = 0.01  # of an image's side, in which rows of markers lie
 _MARKER_ALIKE = 0.8  # of a marker row's pixels have one value, and differ from the next row
 
@@ -41,10 +46,11 @@ def foreign_objects(line_integrals: np.ndarray, mask: np.ndarray) -> np.ndarray:
         lowest = seen & (small <= small[seen].min() + 1e-6 * float(np.ptp(small[seen])))
         if lowest.sum() >= _FEWEST_PX:
             tall |= _mostly(_tall(-smooth, seen), lowest)
-        tall = ndimage.binary_dilation(tall, iterations=max(1, round(_RIM_SHARE * max(small.shape))))
-        if tall.any() and tall[seen].mean() <= _MOST_SHARE:
-            rows, columns = (np.minimum(np.arange(n) // factor, m - 1) for n, m in zip(mask.shape, small.shape))
-            found = found | tall[rows[:, None], columns]
+        for things, most in ((tall, _MOST_SHARE), (featureless(small, seen), _MOST_FEATURELESS)):
+            things = ndimage.binary_dilation(things, iterations=max(1, round(_RIM_SHARE * max(small.shape))))
+            if things.any() and things[seen].mean() <= most:
+                rows, columns = (np.minimum(np.arange(n) // factor, m - 1) for n, m in zip(mask.shape, small.shape))
+                found = found | things[rows[:, None], columns]
     return found
 
 
