@@ -22,6 +22,7 @@ _HOMES = {
     "Radiograph": "xray",
     "Meaning": "xray",
     "Scatter": "scatter",
+    "ToneCurve": "tone",
     "VolumeTensor": "projector",
     "project": "projector",
     "SearchRange": "search.search_range",

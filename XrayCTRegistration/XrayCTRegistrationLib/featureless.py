@@ -1,5 +1,5 @@
-"""Regions of an X-ray that show nothing but one value and its grain: a plate that lets nothing through, a pad, a box that
-hides a name.
+"""Regions of an X-ray that show nothing but one value and its grain: a plate that lets nothing through, a pad, a box
+that hides a name.
 
 Behind a body no two places are alike, and blur, of the detector or of an image's processing, makes the grain of
 neighbouring pixels alike. Where there is nothing but grain, means of n pixels scatter by 1 / sqrt(n) of what single
@@ -29,7 +29,8 @@ _LEAST_SHARE, _MOST_SHARE = 0.003, 0.35  # of the image
 _GROWN_PX = 8  # from a region's inner part to its border: more than half a window
 _BEYOND_PX = (3, 5)  # where its border must be over
 _SHARP = 0.9  # of the border
-_LOWEST = 0.02  # of all other pixels absorb less than air does, at most
+_LOWER = 1 / 3  # deviations of a pixel, three of a block of nine: which absorbs so much less is no air like it
+_LOWEST = 0.02  # of all other blocks absorb less than air does, at most
 
 
 def featureless(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -53,27 +54,27 @@ def featureless(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
 class _Grain:
     """An image and its grain, all (rows, columns). seen: where to look. blocks: means about each pixel, by the side of
     the square. variance: of single pixels, in a window, if they were independent; local: the same, close by.
-    sorted_values: of all seen pixels of the whole image."""
+    sorted_means: of the largest blocks, about all seen pixels of the whole image."""
 
     image: np.ndarray
     seen: np.ndarray
     blocks: dict[int, np.ndarray]
     variance: np.ndarray
     local: np.ndarray
-    sorted_values: np.ndarray
+    sorted_means: np.ndarray
 
     @classmethod
     def of(cls, image: np.ndarray, seen: np.ndarray) -> _Grain:
         blocks = {side: _means(image, seen, side) for side in (_BLOCK_PX, _DRIFT_PX, _STEP_PX)}
         squares = np.square(image - blocks[_BLOCK_PX]) / (1 - 1 / _BLOCK_PX**2)
         variance, local = _means(squares, seen, _WINDOW_PX), _means(squares, seen, _DRIFT_PX)
-        return cls(image, seen, blocks, variance, local, np.sort(image[seen]))
+        return cls(image, seen, blocks, variance, local, np.sort(blocks[_STEP_PX][seen]))
 
     def within(self, part: tuple[slice, ...]) -> _Grain:
         """The same of a part of the image."""
         blocks = {side: means[part] for side, means in self.blocks.items()}
         parts = (self.image[part], self.seen[part], blocks, self.variance[part], self.local[part])
-        return _Grain(*parts, self.sorted_values)
+        return _Grain(*parts, self.sorted_means)
 
     def alone(self) -> np.ndarray:
         """Where in its window a pixel's blocks scatter as those of independent pixels, and no border runs."""
@@ -100,14 +101,16 @@ class _Grain:
         region |= ndimage.binary_closing(region, np.ones((5, 5)))
         beyond = _grown(region, _BEYOND_PX[1]) & ~_grown(region, _BEYOND_PX[0]) & self.seen
         apart = (np.square(self.blocks[_DRIFT_PX] - value) > _APART**2 * variance) | ~alike
-        if not beyond.any() or apart[beyond].mean() < _SHARP or self._is_air(value, region):
+        if not beyond.any() or apart[beyond].mean() < _SHARP:
+            return None
+        if self._is_air(value - _LOWER * float(np.sqrt(variance)), region):
             return None
         return _grown(region, 1) & self.seen
 
-    def _is_air(self, value: float, region: np.ndarray) -> bool:
-        """Whether a region absorbs least of all and reaches the rim of what is seen."""
-        lower = np.searchsorted(self.sorted_values, value) - np.count_nonzero(self.image[region] < value)
-        others = len(self.sorted_values) - np.count_nonzero(region)
+    def _is_air(self, least: float, region: np.ndarray) -> bool:
+        """Whether hardly anything absorbs less than the least of a region, and it reaches the rim of what is seen."""
+        lower = np.searchsorted(self.sorted_means, least) - np.count_nonzero(self.blocks[_STEP_PX][region] < least)
+        others = len(self.sorted_means) - np.count_nonzero(region)
         return bool(lower <= _LOWEST * others and (region & ~ndimage.binary_erosion(self.seen)).any())
 
 

@@ -1,5 +1,5 @@
-"""What an X-ray alone shows not to be anatomy: metal, letters and lead markers, rows that the system wrote, and whatever
-shows nothing but one value and grain.
+"""What an X-ray alone shows not to be anatomy: metal, letters and lead markers, rows that the system wrote, and
+whatever shows nothing but one value and grain.
 
 Only what is plain is named, since registration gives outliers little weight anyhow: narrow things, far higher than the
 anatomy's own narrow things (ribs seen along the chest wall, vertebral edges), with flat tops and steep sides, and what

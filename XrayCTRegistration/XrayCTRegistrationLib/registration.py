@@ -32,6 +32,7 @@ from .search.polarity import Reading, read_at, readings, together
 from .search.scatter import without_scatter
 from .search.search_range import NEAR, SearchRange
 from .search.soft_tissue import Settled, settled
+from .search.tone import straightened
 from .state import RegistrationState, Steps, finished, reported, shown
 from .threads import torch_on_one_thread
 from .volume import Volume, prepared_attenuation
@@ -224,8 +225,8 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     if read is not problem:
         problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
-    taking_off = without_scatter(problem, pose, problem.extent_mm(pose) / pixels)
-    problem = yield from shown(taking_off, _refining(0.3, pose))
+    for making in (without_scatter, straightened):
+        problem = yield from shown(making(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     end: Descended | Settled = yield from reported(steps, "gradient", 0.3, pose)
@@ -353,7 +354,7 @@ def _report(problem: Problem, outcome: _Outcome) -> Steps[RegistrationResult]:
         evidence=evidence,
         kept_start=kept_start,
         meanings=tuple(
-            Meaning(polarity, image.logarithmic, image.scatter)
+            Meaning(polarity, image.logarithmic, image.scatter, image.tone)
             for polarity, image in zip(problem.polarities, problem.images)
         ),
         seconds=outcome.seconds,

@@ -17,6 +17,7 @@ from .foreign import foreign_objects
 from .pixels import filled, in_bands
 from .scatter import Scatter, without_scatter_steps
 from .state import finished
+from .tone import ToneCurve, straightened_steps
 
 _LEAST_USABLE = 0.01  # of an X-ray, in the field and inside its mask
 
@@ -35,11 +36,13 @@ class Meaning:
     """What the pixels of an X-ray mean, None where it is not known.
 
     polarity, logarithmic: as in `Radiograph`. scatter: how many of the photons were scattered; None, too, for none.
+    tone: what undoes the tone curve; None, too, where there is none.
     """
 
     polarity: Polarity | None = None
     logarithmic: bool | None = None
     scatter: Scatter | None = None
+    tone: ToneCurve | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Radiograph:
     logarithmic: whether the pixels went through a logarithm already, whatever their polarity; None where nobody told.
     valued: (rows, columns) bool, False where the file holds no value (NaN) and `pixels` the nearest one there is; None
         where every pixel has its own. What has none is masked.
-    scatter: what is to be taken off.
+    scatter, tone: what is to be taken off, and undone after it.
     """
 
     pixels: np.ndarray
@@ -61,6 +64,7 @@ class Radiograph:
     logarithmic: bool | None = None
     valued: np.ndarray | None = None
     scatter: Scatter | None = None
+    tone: ToneCurve | None = None
 
     @property
     def stored(self) -> np.ndarray:
@@ -85,7 +89,7 @@ class XrayImage:
     line_integrals: (rows, columns) float32, up to an unknown scale and offset.
     mask: (rows, columns) bool, False where no ray of the beam passed, where something foreign is, or the user masked.
     logarithmic: whether the pixels were taken to have gone through a logarithm. told: whether somebody told so.
-    scatter: what was taken off. measured: (rows, columns) the line integrals before that.
+    scatter, tone: what was taken off, and undone. measured: (rows, columns) the line integrals before that.
     """
 
     line_integrals: np.ndarray
@@ -93,18 +97,22 @@ class XrayImage:
     logarithmic: bool = False
     told: bool = True
     scatter: Scatter | None = None
+    tone: ToneCurve | None = None
     measured: np.ndarray | None = None
 
     @property
     def as_measured(self) -> XrayImage:
-        """The same with all its scattered photons."""
+        """The same with all its scattered photons and its tone curve."""
         return self if self.measured is None else XrayImage(self.measured, self.mask, self.logarithmic, self.told)
 
-    def without_steps(self, scatter: Scatter) -> Generator[None, None, XrayImage]:
-        """The same without so many scattered photons, with pauses."""
-        measured = self.as_measured.line_integrals
-        integrals = yield from without_scatter_steps(measured, self.mask, scatter)
-        return replace(self, line_integrals=integrals, scatter=scatter, measured=measured)
+    def without_steps(self, scatter: Scatter | None, tone: ToneCurve | None = None) -> Generator[None, None, XrayImage]:
+        """The same as measured, without so many scattered photons and, after them, a tone curve; with pauses."""
+        measured = integrals = self.as_measured.line_integrals
+        if scatter is not None:
+            integrals = yield from without_scatter_steps(integrals, self.mask, scatter)
+        if tone is not None:
+            integrals = yield from straightened_steps(integrals, self.mask, tone)
+        return replace(self, line_integrals=integrals, scatter=scatter, tone=tone, measured=measured)
 
     def downsampled_steps(self, rows: int, columns: int) -> Generator[None, None, XrayImage]:
         """The same in blocks of rows x columns pixels, with pauses; incomplete blocks at the end drop out."""
@@ -211,7 +219,9 @@ def xray_image_steps(
     integrals = yield from line_integrals_steps(radiograph, polarity)
     taken, told = _logarithmic(radiograph, polarity), radiograph.logarithmic is not None
     image = XrayImage(integrals, usable & ~foreign_objects(integrals, usable), taken, told)
-    return image if radiograph.scatter is None else (yield from image.without_steps(radiograph.scatter))
+    if radiograph.scatter is None and radiograph.tone is None:
+        return image
+    return (yield from image.without_steps(radiograph.scatter, radiograph.tone))
 
 
 def line_integrals_steps(radiograph: Radiograph, polarity: Polarity) -> Generator[None, None, np.ndarray]:

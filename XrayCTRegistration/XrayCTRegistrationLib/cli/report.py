@@ -120,12 +120,15 @@ def result_facts(result: RegistrationResult) -> list[tuple[str, str]]:
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items())
     scatter = [f"{one.scatter.per_primary:.1f}" if one.scatter else "none" for one in result.meanings]
     taken_off = [("Scatter", f"taken off, for each primary photon: {', '.join(scatter)}")]
+    curves = ["yes" if one.tone else "no" for one in result.meanings]
+    undone = [("Tone curve", f"undone: {', '.join(curves)}")]
     return [
         ("Similarity", f"{result.similarity_before:.3f} before, {result.similarity:.3f} after (1 is alike)"),
         ("Moved", f"{result.moved_deg:.1f} degrees, {result.moved_mm:.1f} mm from the start"),
         ("Confidence", f"{sure.level} ({sure.probability:.0%} that the error is below 10 mm): {sure.reason}"),
         ("Expected error", f"about {sure.expected_error_mm:.1f} mm at the bones; four of five are below twice that"),
         *(taken_off if any(one.scatter for one in result.meanings) else []),
+        *(undone if any(one.tone for one in result.meanings) else []),
         ("Seconds", f"{sum(result.seconds.values()):.1f} ({stages})"),
     ]
 

