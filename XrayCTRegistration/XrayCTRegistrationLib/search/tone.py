@@ -23,7 +23,12 @@ _ALIKE = 0.95  # from which on no curve is sought: there is nothing to be gained
 
 def straightened(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
     """The problem with the tone curve undone of each X-ray that is more like the CT at a pose without it; the same
-    object where that changes nothing. pixel_mm: of the resolution at which they are compared. With pauses."""
+    object where that changes nothing. pixel_mm: of the resolution at which they are compared. With pauses.
+
+    None is sought of a bone that stands alone in its CT: before and behind it lies what the CT lacks.
+    """
+    if problem.extent.bone_alone:
+        return problem
     images = []
     for image, view in zip(problem.images, problem.views):
         as_it_is = replace(image, scatter=None, tone=None, measured=None)
