@@ -81,10 +81,10 @@ class _Grain:
         small = self.blocks[_BLOCK_PX]
         scatter = _means(np.square(small), self.seen, _WINDOW_PX) - np.square(_means(small, self.seen, _WINDOW_PX))
         alone = self.seen & (scatter * _BLOCK_PX**2 <= _SCATTER * self.variance) & (self.variance > _LEAST_GRAIN**2)
-        wide, half = self.blocks[_STEP_PX], _STEP_PX // 2 + 1
+        neighbours = np.array([-1.0, *[0.0] * _STEP_PX, 1.0])  # of a pixel between them
         for axis in (0, 1):
-            step = np.square(np.roll(wide, half, axis) - np.roll(wide, -half, axis))
-            alone &= step * _STEP_PX**2 <= 2 * _STEP**2 * self.variance
+            step = ndimage.correlate1d(self.blocks[_STEP_PX], neighbours, axis, mode="nearest")
+            alone &= np.square(step) * _STEP_PX**2 <= 2 * _STEP**2 * self.variance
         return alone
 
     def region(self, inner: np.ndarray) -> np.ndarray | None:

@@ -211,9 +211,9 @@ def _learned(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[N
 
 def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[Problem]:
     """Descent at 48, 96 and 160 pixels along the longest side, after a search or CMA-ES at 96 and 160, the last without
-    scatter; then bones and soft tissue each for itself, where the soft tissue has parted from the bones. Where it
-    leaves the range of the search, the image does not hold the pose, and the pose stays as it was. Returns the problem
-    with the X-rays read as the pose shows that they are meant."""
+    scatter and tone curve; then bones and soft tissue each for itself, where the soft tissue has parted from the bones.
+    Where it leaves the range of the search, the image does not hold the pose, and the pose stays as it was. Returns the
+    problem with the X-rays read as the pose shows that they are meant."""
     pose = outcome.pose
     found = "search" in outcome.seconds or "CMA-ES" in outcome.seconds
     for pixels in _DESCENT_PIXELS[-1:] if found else _DESCENT_PIXELS:
@@ -225,8 +225,9 @@ def _gradient(problem: Problem, outcome: _Outcome, settings: Settings) -> Steps[
     if read is not problem:
         problem, steps = read, descend_at(read, pose, pixels, _COARSE_ITERATIONS)
         pose = (yield from reported(steps, "gradient", 0.3, pose)).pose
-    for making in (without_scatter, straightened):
-        problem = yield from shown(making(problem, pose, problem.extent_mm(pose) / pixels), _refining(0.3, pose))
+    pixel_mm = problem.extent_mm(pose) / pixels
+    for clearer in (without_scatter, straightened):
+        problem = yield from shown(clearer(problem, pose, pixel_mm), _refining(0.3, pose))
     level = yield from shown(_finest(problem, pose), _refining(0.3, pose))
     steps = descend_in_depth(level, pose, problem.center(pose), _FINEST_ITERATIONS)
     end: Descended | Settled = yield from reported(steps, "gradient", 0.3, pose)
