@@ -27,6 +27,7 @@ from XrayCTRegistrationLib.mrml.results import keep_result, kept_result  # noqa:
 from XrayCTRegistrationLib.mrml.tables import COLUMNS, add_result_row, results_table  # noqa: E402
 from XrayCTRegistrationLib.mrml.volumes import add_ct_node  # noqa: E402
 from XrayCTRegistrationLib.scatter import Scatter  # noqa: E402
+from XrayCTRegistrationLib.tone import ToneCurve  # noqa: E402
 
 SIZE = {"image_size_px": [96, 80], "pixel_spacing_mm": [3.0, 3.0], "principal_point_px": [48, 40]}
 VIEW = view_from_carm(CARM | SIZE)
@@ -58,7 +59,7 @@ def result(spine):
             similarity=0.97, inlying=0.99, compared=1.0, runner_up_gap=0.5, agreement=1.0, uncertainty_mm=0.2
         ),
         kept_start=False,
-        meanings=(Meaning(Polarity.BRIGHT, True, Scatter(0.6, 0.12, 3.5)),),
+        meanings=(Meaning(Polarity.BRIGHT, True, Scatter(0.6, 0.12, 3.5), ToneCurve(0.4, -0.2)),),
         seconds={"prepare": 0.5, "search": 1.5},
     )
 
@@ -94,6 +95,7 @@ def test_the_folder_holds_what_the_command_line_writes(registered, spine, result
     assert (report["ct"], report["xrays"][0]["file"]) == ("Spine", "Frontal")
     assert (report["xrays"][0]["high_absorption_is"], report["xrays"][0]["logarithmic"]) == ("bright", True)
     assert report["xrays"][0]["scatter"] == {"per_primary": 0.6, "spread": 0.12, "per_value": 3.5}
+    assert report["xrays"][0]["tone"] == {"bend": 0.4, "wave": -0.2}
     np.testing.assert_allclose(report["xrays"][0]["geometry"]["world_to_pixel"], VIEW.world_to_pixel, atol=1e-9)
 
 

@@ -81,10 +81,10 @@ def test_a_result_that_was_saved_before_it_told_of_the_logarithm_still_tells_the
     told = selection.meanings()
     node, (name,) = selection.pose_node, [name for name in selection.pose_node.GetAttributeNames() if "Result" in name]
     content = json.loads(node.GetAttribute(name))
-    del content["logarithmic"], content["scatter"]
+    del content["logarithmic"], content["scatter"], content["tone"]
     node.SetAttribute(name, json.dumps(content))
-    read = [(one.polarity, one.logarithmic, one.scatter) for one in selection.meanings()]
-    assert read == [(one.polarity, None, None) for one in told]
+    read = [(one.polarity, one.logarithmic, one.scatter, one.tone) for one in selection.meanings()]
+    assert read == [(one.polarity, None, None, None) for one in told]
     assert all(one.polarity is not None for one in told)
 
 
