@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from XrayCTRegistrationLib.errors import InputError
-from XrayCTRegistrationLib.realism import CLEAN, HARD, Realism, collimator, degraded, hardened, occluded, tools
+from XrayCTRegistrationLib.realism import CLEAN, HARD, Realism, collimator, covered, degraded, hardened, occluded, tools
 
 
 def _image(pixels: int = 64) -> np.ndarray:
@@ -51,13 +51,21 @@ def test_tools_only_add_and_as_much_as_metal_of_their_width():
     assert 0.3 < metal.max() < 16  # 0.5 to 5 mm of titanium, up to four on top of each other
 
 
-def test_an_occlusion_hides_the_share_that_was_asked_for():
+@pytest.mark.parametrize("occluding", [occluded, covered])
+def test_an_occlusion_hides_the_share_that_was_asked_for(occluding):
     shares = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         image = _image()
-        shares.append((occluded(image, rng, 0.2) != image).mean())
+        shares.append((occluding(image, rng, 0.2) != image).mean())
     assert 0.16 < np.mean(shares) < 0.32  # the last rectangle reaches over
+
+
+def test_what_covers_an_image_is_the_image_upside_down():
+    image = np.random.default_rng(0).random((40, 60))
+    hidden = covered(image, np.random.default_rng(1), 0.2)
+    changed = hidden != image
+    np.testing.assert_array_equal(hidden[changed], image[::-1, ::-1][changed])
 
 
 def test_a_collimator_leaves_the_middle_and_a_field_of_one_piece():

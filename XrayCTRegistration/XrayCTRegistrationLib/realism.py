@@ -6,6 +6,7 @@ degraded alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from .errors import InputError
 from .evaluation.exposures import OPAQUE, rectangle, rods
 from .simulation import detector_counts
+
+Occluding = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 _METAL_PER_MM = 0.34  # titanium at 60 keV, NIST XCOM
 _FIELD_MM = 140.0  # what the seed's detector sees at the isocentre
@@ -59,11 +62,14 @@ ROBUST = Realism(
 )
 
 
-def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism = HARD) -> tuple[np.ndarray, np.ndarray]:
+def degraded(
+    integrals: np.ndarray, rng: np.random.Generator, realism: Realism = HARD, occluding: Occluding | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Line integrals (rows, columns) as an imaging chain would leave them, and weights (rows, columns), 0 or 1.
 
     The result is float32 in an unknown scale, bone bright; the weights are 0 where the collimator shadows the detector,
-    and on some opaque things. Tools and occlusions stay in: nobody masks them in an operating room.
+    and on some opaque things. Tools and occlusions stay in: nobody masks them in an operating room. occluding: what
+    lies over the image, `occluded` unless given.
     """
     size = float(max(integrals.shape))
     image, weights = integrals.astype(np.float64), np.ones(integrals.shape)
@@ -95,15 +101,17 @@ def degraded(integrals: np.ndarray, rng: np.random.Generator, realism: Realism =
     if rng.random() < realism.inversion:
         image = 1 - image
     if rng.random() < realism.occlusion:
-        image = occluded(image, rng, realism.occluded)
+        image = (occluding or occluded)(image, rng, realism.occluded)
     if rng.random() < realism.collimation:
         weights = weights * collimator(image.shape, rng)
     return image.astype(np.float32), weights.astype(np.float32)
 
 
-def stored(integrals: np.ndarray, rng: np.random.Generator, realism: Realism) -> np.ndarray:
+def stored(
+    integrals: np.ndarray, rng: np.random.Generator, realism: Realism, occluding: Occluding | None = None
+) -> np.ndarray:
     """`degraded` line integrals (rows, columns) as one image, the collimator's shadow as bright as anything in it."""
-    image, weights = degraded(integrals, rng, realism)
+    image, weights = degraded(integrals, rng, realism, occluding)
     return np.where(weights > 0, image, image.max())
 
 
@@ -142,17 +150,33 @@ def opaque(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def occluded(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """The image (rows, columns) with rectangles over `share` of it, flat or speckled: hands, drapes, cables."""
-    rows, columns = image.shape
+    """The image (rows, columns) with rectangles over `share` of it, flat or speckled: pads, drapes, cables."""
     image = image.copy()
-    hidden = np.zeros(image.shape, bool)
+    for part in _rectangles(image.shape, rng, share):
+        value = rng.uniform(image.min(), image.max())
+        image[part] = value + rng.uniform(0, 0.1) * rng.standard_normal(image[part].shape)
+    return image
+
+
+def covered(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """The image (rows, columns) with rectangles over `share` of it that show the same image upside down: structure as
+    that of hands, which is like a body's and is not the CT's."""
+    image, other = image.copy(), image[::-1, ::-1]
+    for part in _rectangles(image.shape, rng, share):
+        image[part] = other[part]
+    return image
+
+
+def _rectangles(shape: tuple[int, int], rng: np.random.Generator, share: float) -> Iterator[tuple[slice, slice]]:
+    """Rectangles of random size and place, as many as cover `share` of an image (rows, columns), or a little less."""
+    rows, columns = shape
+    hidden = np.zeros(shape, bool)
     while hidden.mean() < share * rng.uniform(0.8, 1.0):
-        height, width = (max(1, int(side * rng.uniform(0.1, 0.45))) for side in (rows, columns))
+        height, width = (max(1, int(side * rng.uniform(0.1, 0.45))) for side in shape)
         top, left = rng.integers(0, rows - height + 1), rng.integers(0, columns - width + 1)
         part = (slice(top, top + height), slice(left, left + width))
-        image[part] = rng.uniform(image.min(), image.max()) + rng.uniform(0, 0.1) * rng.standard_normal((height, width))
         hidden[part] = True
-    return image
+        yield part
 
 
 def collimator(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..realism import HARD, hardened, stored
+from ..realism import HARD, covered, hardened, stored
 from ..simulation import detector_counts
 from ..volume import Volume
 from . import exposures as x
@@ -164,6 +164,11 @@ def _hard(integrals: np.ndarray, photons: float, rng: np.random.Generator) -> np
     return stored(integrals, rng, HARD)
 
 
+def _hard_covered(integrals: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
+    """The same, occluded by pieces that have structure of their own."""
+    return stored(integrals, rng, HARD, covered)
+
+
 EFFECTS: dict[str, Effect] = {
     "none": Effect("nothing", _as_scanned, _counts),
     "scatter": Effect("scatter", _as_scanned, _scatter),
@@ -183,4 +188,5 @@ EFFECTS: dict[str, Effect] = {
     "black-surround": Effect("bone bright, black outside a round field", _as_scanned, _black_surround),
     "together": Effect("all of it mildly, CT cut to 220 mm", _mildly_different, _mild_exposure, at_vertebrae=True),
     "hard": Effect("hard realism, a fifth occluded", _as_scanned, _hard),
+    "hard-covered": Effect("hard realism, a fifth behind other anatomy", _as_scanned, _hard_covered),
 }
