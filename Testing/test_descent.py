@@ -222,8 +222,8 @@ def test_what_two_rounds_did_not_find_is_sought_farther_out(case, monkeypatch):
         return poses
 
     monkeypatch.setattr(searching, "turned_poses", noted)
-    monkeypatch.setattr(searching, "_refined", lambda *_: iter_nothing())
-    monkeypatch.setattr(searching, "_ended", lambda pool, *_: iter_nothing())
+    for steps in ("evolved", "_refined", "_ended"):
+        monkeypatch.setattr(searching, steps, lambda *_: iter_nothing())
     monkeypatch.setattr(searching, "_POSES_A_ROUND", 16)
     finished(global_search(problem, SearchRange(rotation_deg=10.0), 0))
     assert len(turns_deg) == 4
