@@ -212,24 +212,6 @@ def test_a_reading_of_the_polarity_that_falls_behind_is_not_tried_on(case, monke
     assert (2, True) not in tried
 
 
-def test_what_two_rounds_did_not_find_is_sought_farther_out(case, monkeypatch):
-    problem, _ = case
-    turned, turns_deg = searching.turned_poses, []
-
-    def noted(*given):
-        poses = turned(*given)
-        turns_deg.append(np.mean([problem.motion(pose)[0] for pose in poses]))
-        return poses
-
-    monkeypatch.setattr(searching, "turned_poses", noted)
-    for steps in ("evolved", "_refined", "_ended"):
-        monkeypatch.setattr(searching, steps, lambda *_: iter_nothing())
-    monkeypatch.setattr(searching, "_POSES_A_ROUND", 16)
-    finished(global_search(problem, SearchRange(rotation_deg=10.0), 0))
-    assert len(turns_deg) == 4
-    assert turns_deg[2:] == pytest.approx(2 * np.array(turns_deg[:2]), rel=0.4)
-
-
 def every_round_finds(monkeypatch, problem, *scored):
     """Rounds of poses with these similarities, whatever they are, no slide along the body, and no scatter."""
 

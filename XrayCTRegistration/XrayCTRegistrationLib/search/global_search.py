@@ -23,7 +23,6 @@ from .sobol import sobol_points
 
 _MATCH_PIXELS, _REFINE_PIXELS = 40, 64  # along the longest side that the views see
 _POSES_A_ROUND, _MOST_ROUNDS, _REFINED_A_ROUND = 64, 4, 6
-_WIDER = (1.0, 1.0, 2.0, 2.0)  # times the range's turns, in each round: what two did not find, lies farther out
 _ENDING_ROUNDS = (2, 4)  # in which a body ends with its CT that goes on beyond it in all others
 _CLOSER = 0.25  # of the range, by which poses about the best ones are turned
 _KEPT = (4, 2, 0)  # of the candidates, after each scale
@@ -267,8 +266,7 @@ def _round(
         return (yield from _refined(ground, [problem.start], number, state, _ALIKE))
     found: list[Candidate] = []
     best = -1.0
-    wider = replace(span, rotation_deg=_WIDER[number - 1] * span.rotation_deg)
-    for ranked in ground.matcher.matched(turned_poses(problem, wider, seed, _POSES_A_ROUND, number - 1)):
+    for ranked in ground.matcher.matched(turned_poses(problem, span, seed, _POSES_A_ROUND, number - 1)):
         yield state
         if ranked[0].correlation > best:
             best = ranked[0].correlation
