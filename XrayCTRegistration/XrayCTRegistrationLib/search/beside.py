@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,19 @@ from ..xray import XrayImage
 
 _SHADOW = 0.02  # of the DRR's greatest value, above which a pixel tells the scale of a logarithm
 _LEAST_SLOPE = 1e-3
+
+
+Change = Callable[[XrayImage, XrayView], Generator[None, None, XrayImage]]
+
+
+def each_changed(problem: Problem, change: Change) -> Generator[None, None, Problem]:
+    """The problem with a change made to each X-ray, with pauses; the same object where no image is another one."""
+    images = []
+    for image, view in zip(problem.images, problem.views):
+        images.append((yield from change(image, view)))
+    if all(image is one for image, one in zip(images, problem.images)):
+        return problem
+    return replace(problem, images=tuple(images))
 
 
 @dataclass(frozen=True, eq=False)

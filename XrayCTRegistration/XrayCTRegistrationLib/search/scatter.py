@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from ..geometry import Pose
+from ..geometry import Pose, XrayView
 from ..levels import Problem
 from ..scatter import Scatter
-from .beside import Beside, beside_steps
+from ..xray import XrayImage
+from .beside import Beside, beside_steps, each_changed
 
 _LITTLE, _SPREADS = 0.3, (0.12, 0.06, 0.24)  # photons per primary one, and shares of the image, to begin with
 _MOST, _SPREAD_BETWEEN = 3.0, (0.05, 0.4)
@@ -25,13 +26,12 @@ _SCALE_ROUNDS = 2
 def without_scatter(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
     """The problem with scatter taken off each X-ray that is more like the CT at a pose without it; the same object
     where that changes nothing. pixel_mm: of the resolution at which they are compared. With pauses."""
-    images = []
-    for image, view in zip(problem.images, problem.views):
+
+    def cleared(image: XrayImage, view: XrayView) -> Generator[None, None, XrayImage]:
         scatter = yield from _fitted((yield from beside_steps(problem, image.as_measured, view, pose, pixel_mm)))
-        images.append(image.as_measured if scatter is None else (yield from image.without_steps(scatter)))
-    if all(image is one for image, one in zip(images, problem.images)):
-        return problem
-    return replace(problem, images=tuple(images))
+        return image.as_measured if scatter is None else (yield from image.without_steps(scatter))
+
+    return (yield from each_changed(problem, cleared))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ..geometry import Pose
+from ..geometry import Pose, XrayView
 from ..levels import Problem
 from ..tone import ToneCurve
-from .beside import Beside, beside_steps
+from ..xray import XrayImage
+from .beside import Beside, beside_steps, each_changed
 
 _STEPS = (0.4, 0.2, 0.1)  # of bend and wave, to all sides of the best, while that gains
 _STEEPEST = 0.9  # of both together, so that greys keep their order
@@ -29,14 +30,13 @@ def straightened(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[Non
     """
     if problem.extent.bone_alone:
         return problem
-    images = []
-    for image, view in zip(problem.images, problem.views):
+
+    def made_straight(image: XrayImage, view: XrayView) -> Generator[None, None, XrayImage]:
         as_it_is = replace(image, scatter=None, tone=None, measured=None)
         tone = yield from _fitted((yield from beside_steps(problem, as_it_is, view, pose, pixel_mm)))
-        images.append(image if tone is None else (yield from image.without_steps(image.scatter, tone)))
-    if all(image is one for image, one in zip(images, problem.images)):
-        return problem
-    return replace(problem, images=tuple(images))
+        return image if tone is None else (yield from image.without_steps(image.scatter, tone))
+
+    return (yield from each_changed(problem, made_straight))
 
 
 @dataclass(frozen=True)
