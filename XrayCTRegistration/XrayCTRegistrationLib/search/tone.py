@@ -1,7 +1,7 @@
 """The tone curve of an X-ray, asked of the CT: with the right one undone, it is most like its DRR.
 
 Of 30 hard X-rays of five CTs (seeds 44 to 49), descended from the true pose, 73 % end within 2 mm instead of 60 %;
-nearly all of 50 clear ones stay as they are.
+36 of 40 clear ones stay as they are. Of ten shown black for white, whose zero nobody told, seven are changed.
 """
 
 from __future__ import annotations
