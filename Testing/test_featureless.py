@@ -73,6 +73,11 @@ def test_where_the_scale_of_greys_ends_is_left():
     assert not featureless(image, ALL).any()
 
 
+def test_of_a_small_image_nothing_is_masked():
+    small = slice(None, None, 4)
+    assert not featureless(shown({2.0: BOX})[small, small], ALL[small, small]).any()
+
+
 def test_nothing_is_sought_outside_what_is_seen():
     image, seen = shown({2.0: BOX}), ~BOX
     assert not featureless(image, seen)[BOX].any()

@@ -115,6 +115,12 @@ def test_a_clear_x_ray_stays_as_it_is(ct, view, true):
     assert finished(straightened(problem, true, 2.0)) is problem
 
 
+def test_of_noise_no_curve_is_made(ct, true):
+    view = carm_view()
+    problem = problem_of(ct, [xray(ct, view, true, photons=1000)], [view], true, GRADIENT)
+    assert finished(straightened(problem, true, 2.0)) is problem
+
+
 def test_each_of_two_x_rays_has_its_own(ct, view, true, processed):
     lateral = carm_view(128, primary_angle_deg=90)
     problem = problem_of(ct, [processed, xray(ct, lateral, true)], [view, lateral], true, GRADIENT)

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 # Chosen on hard X-rays of five CTs (seeds 44 to 49), of which nine tenths of what occludes them are found; in 35 others
 # (seed 46, seven effects), and in all real ones, of which none holds such a thing, four small places are.
+_LEAST_PX = 128  # of the shorter side: of smaller images, windows would hold too much
 _WINDOW_PX = 11  # in which single pixels and blocks of three by three are compared
 _BLOCK_PX, _DRIFT_PX, _STEP_PX = 3, 5, 9  # sides of blocks, whose means scatter as of independent pixels
 _SCATTER = 2.2  # times the variance of independent pixels, which blocks of three may have in one window
@@ -36,12 +37,12 @@ _LOWEST = 0.02  # of all other blocks absorb less than air does, at most
 def featureless(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Which pixels (rows, columns), True, lie in such regions.
 
-    image: (rows, columns), about 256 pixels long, absorbing bright, in any scale. seen: (rows, columns) bool, where to
-    look.
+    image: (rows, columns), about 256 pixels long, absorbing bright, in any scale; in one below 128 none is sought.
+    seen: (rows, columns) bool, where to look.
     """
     found = np.zeros_like(seen)
     low, high = np.percentile(image[seen], (2, 98)) if seen.any() else (0.0, 0.0)
-    if high > low:
+    if high > low and min(image.shape) >= _LEAST_PX:
         grain = _Grain.of((image - low) / (high - low), seen)
         for inner, around in _pieces(grain.alone()):
             region = grain.within(around).region(inner)

@@ -19,7 +19,9 @@ from .beside import Beside, beside_steps, each_changed
 _STEPS = (0.4, 0.2, 0.1)  # of bend and wave, to all sides of the best, while that gains
 _STEEPEST = 0.9  # of both together, so that greys keep their order
 _LEAST_STEP_GAIN, _LEAST_GAIN = 2e-4, 1e-2  # in similarity, of a step, and of undoing anything at all
-_ALIKE = 0.95  # from which on no curve is sought: there is nothing to be gained
+# Similarities between which a curve is sought. Above, there is nothing to be gained. Below, there is little but noise: the
+# logarithm of a few photons has more of it where a body is dense, which a curve would take for contrast.
+_ALIKE = (0.15, 0.95)
 
 
 def straightened(problem: Problem, pose: Pose, pixel_mm: float) -> Generator[None, None, Problem]:
@@ -50,7 +52,7 @@ class _Trial:
 def _fitted(beside: Beside) -> Generator[None, None, ToneCurve | None]:
     """The tone curve without which the two are most alike; None where that is none."""
     nothing, _ = yield from beside.compared()
-    if nothing > _ALIKE:
+    if not _ALIKE[0] < nothing < _ALIKE[1]:
         return None
     best = _Trial(ToneCurve(0.0, 0.0), nothing)
     for step in _STEPS:
