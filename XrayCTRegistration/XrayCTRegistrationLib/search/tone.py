@@ -19,8 +19,8 @@ from .beside import Beside, beside_steps, each_changed
 _STEPS = (0.4, 0.2, 0.1)  # of bend and wave, to all sides of the best, while that gains
 _STEEPEST = 0.9  # of both together, so that greys keep their order
 _LEAST_STEP_GAIN, _LEAST_GAIN = 2e-4, 1e-2  # in similarity, of a step, and of undoing anything at all
-# Similarities between which a curve is sought. Above, there is nothing to be gained. Below, there is little but noise: the
-# logarithm of a few photons has more of it where a body is dense, which a curve would take for contrast.
+# Similarities between which a curve is sought. Above, there is nothing to be gained. Below, there is little but noise:
+# the logarithm of a few photons has more of it where a body is dense, which a curve would take for contrast.
 _ALIKE = (0.15, 0.95)
 
 
