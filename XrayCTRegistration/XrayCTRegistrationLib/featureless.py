@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 # Chosen on hard X-rays of five CTs (seeds 44 to 49), of which nine tenths of what occludes them are found; in 35 others
-# (seed 46, seven effects), and in all real ones, of which none holds such a thing, four small places are.
+# (seed 46, seven effects) and in all real ones at hand, none of which holds such a thing, three small places are.
 _LEAST_PX = 128  # of the shorter side: of smaller images, windows would hold too much
 _WINDOW_PX = 11  # in which single pixels and blocks of three by three are compared
 _BLOCK_PX, _DRIFT_PX, _STEP_PX = 3, 5, 9  # sides of blocks, whose means scatter as of independent pixels
