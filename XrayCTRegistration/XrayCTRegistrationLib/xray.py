@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -43,6 +43,22 @@ class Meaning:
     logarithmic: bool | None = None
     scatter: Scatter | None = None
     tone: ToneCurve | None = None
+
+    @classmethod
+    def told(
+        cls,
+        polarity: str | None,
+        logarithmic: bool | None,
+        scatter: Mapping[str, float] | None,
+        tone: Mapping[str, float] | None,
+    ) -> Meaning:
+        """Of what a report or a scene holds; those of old hold less."""
+        return cls(
+            Polarity(polarity) if polarity else None,
+            logarithmic,
+            Scatter(**scatter) if scatter else None,
+            ToneCurve(**tone) if tone else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)

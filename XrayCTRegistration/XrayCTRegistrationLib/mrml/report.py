@@ -29,8 +29,6 @@ from ..io.report import (
     with_earlier_files,
     write_report,
 )
-from ..scatter import Scatter
-from ..tone import ToneCurve
 from ..xray import Meaning, Polarity, xray_image
 from .geometry import calibration_of
 from .xrays import file_of, radiograph_of, view_of
@@ -200,9 +198,7 @@ def _overlay_views(
     views = []
     for node, row, mask in zip(xray_nodes, reported, masks or [None] * len(xray_nodes)):
         polarity = Polarity(row["high_absorption_is"])
-        scatter = Scatter(**row["scatter"]) if row.get("scatter") else None
-        tone = ToneCurve(**row["tone"]) if row.get("tone") else None
-        meaning = Meaning(polarity, row.get("logarithmic"), scatter, tone)  # scenes of old: the polarity alone
+        meaning = Meaning.told(polarity, row.get("logarithmic"), row.get("scatter"), row.get("tone"))
         radiograph = radiograph_of(node).read_as(meaning)
         views.append(OverlayView(node.GetName(), xray_image(radiograph, polarity, mask), view_of(node)))
     return views

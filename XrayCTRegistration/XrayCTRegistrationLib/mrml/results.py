@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..geometry import Pose
-from ..scatter import Scatter
-from ..tone import ToneCurve
-from ..xray import Meaning, Polarity
+from ..xray import Meaning
 
 if TYPE_CHECKING:
     from ..registration import RegistrationResult
@@ -45,16 +43,7 @@ class KeptResult:
         """How the pixels of every X-ray were read."""
         count = len(self.polarities)
         told = (self.logarithmic, self.scatter, self.tone)
-        rows = zip(self.polarities, *(of_all or [None] * count for of_all in told))
-        return [
-            Meaning(
-                Polarity(polarity) if polarity else None,
-                logarithmic,
-                Scatter(**scatter) if scatter else None,
-                ToneCurve(**tone) if tone else None,
-            )
-            for polarity, logarithmic, scatter, tone in rows
-        ]
+        return [Meaning.told(*row) for row in zip(self.polarities, *(of_all or [None] * count for of_all in told))]
 
     def is_of(self, pose: Pose) -> bool:
         """Whether the CT still stands where the registration left it."""
